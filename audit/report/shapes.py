@@ -1,0 +1,221 @@
+"""What templates are written against: the shape of a report, every field of it.
+
+Every text is plain (not escaped), and empty where there is nothing to say. A list is shortened to ``SHOWN`` rows, with
+a sentence that says how many more there are and where.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from audit.report.rows import Again
+from audit.rules import Rule
+
+SHOWN = 5000
+"""Rows of one section, or of one list, that report.html shows; a browser stays quick with that."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown(Generic[T]):
+    """A list of which at most ``SHOWN`` rows are kept. ``total``: of ``all``; ``more``: a sentence on the others."""
+
+    rows: tuple[T, ...]
+    total: int
+    more: str
+    all: Again[T]
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[T]):
+    """A CSV file: the names of its columns, and its rows, which can be read again and again."""
+
+    columns: tuple[str, ...]
+    rows: Again[T]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was sent, or would be, for one step. ``action``: ``enable`` or ``set-interval``; others as in report.csv."""
+
+    action: str
+    sequence: str
+    attempts: str
+    http_status: str
+    error_code: str
+    request_id: str
+    requested_at: str
+    verified_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record of the inventory.
+
+    ``anchor``: its id in the page, unique. ``place``: account/region/project. ``before``, ``after``: the state of its
+    rotation in words. ``rules``: ids. ``own``: name and value of the inventory's own columns, where there is a value.
+    ``run_id``: only where several runs are merged.
+    """
+
+    anchor: str
+    line: int
+    key_id: str
+    key_alias: str
+    place: str
+    label: str
+    tone: str
+    rules: tuple[str, ...]
+    reason: str
+    before: str
+    after: str
+    requests: tuple[Request, ...]
+    own: tuple[tuple[str, str], ...]
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Entries that share an outcome or a headline rule. ``note``: what that means; ``tone``: see ``words.TONES``."""
+
+    title: str
+    note: str
+    tone: str
+    total: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report: its records in groups. ``total``: of all; ``more``: a sentence on those not shown."""
+
+    groups: tuple[Group, ...]
+    total: int
+    more: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeLine:
+    """One outcome: how many records, what it means, and how long its bar is, ``percent`` of the longest."""
+
+    label: str
+    meaning: str
+    tone: str
+    count: int
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceLine:
+    """One walk through one place. ``when``: before or after the writes; ``total``: what KMS says, None if nothing."""
+
+    run_id: str
+    place: str
+    when: str
+    listed: int
+    total: int | None
+    unlisted: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A field on which the inventory and KMS disagree."""
+
+    run_id: str
+    line: int
+    key_id: str
+    field: str
+    inventory: str
+    kms: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """A key that KMS has and no record names. ``place``: account, region and project in one."""
+
+    place: str
+    account: str
+    region: str
+    project_id: str
+    key_id: str
+    key_alias: str
+    rotation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Who, when, against what.
+
+    ``about``: what the ledger notes of the run, by name: version, command, live, simulated, operator, account,
+    access_key (its last characters), endpoint, hosts, proxy, policy, arguments, created_at ... ``input``: of the
+    inventory the name, sha256, encoding, delimiter, blank_lines, warnings. ``places``, ``looked_at``, ``policy``,
+    ``domain``: in words. ``remarks``: assumptions, missing columns, warnings. ``processes``: a sentence for each that
+    worked on the run. ``started``, ``ended``: first and last event. ``ended_early``: why. ``digest``: of the plan.
+    ``events``, ``head``, ``seal``: the ledger's chain; ``intact``, ``proof``: whether it holds, and in words.
+    """
+
+    id: str
+    about: Mapping[str, Any]
+    input: Mapping[str, Any]
+    places: str
+    looked_at: str
+    policy: str
+    domain: str
+    remarks: tuple[str, ...]
+    processes: tuple[str, ...]
+    started: str
+    ended: str
+    ended_early: str
+    exit_code: int
+    digest: str
+    events: int
+    head: str
+    seal: str
+    intact: bool
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A report.
+
+    ``id``, ``version``, ``rendered``: of this report. ``merged``, ``simulated``: whether it is of several runs, of
+    simulated ones. ``verdict``: one sentence; ``status``, ``tone``: the same in few words, and their colour. ``runs``:
+    in the given order. ``blank_lines``: of all inventories.
+
+    ``counts``: how many, by every outcome; ``outcomes``: the same as lines. ``rules``: those that matched, and for how
+    many records. ``places``, ``unlisted``, ``drift``: the population.
+
+    ``attention`` ... ``older``: every row is in exactly one of these sections; what a newer run knows better is in
+    ``older``, and not counted. ``touched``: how many under attention were sent a request.
+
+    ``table``: report.csv, every row a mapping of all columns, in order. ``failed``: failed.csv, every row its cells.
+    """
+
+    id: str
+    version: str
+    rendered: str
+    merged: bool
+    simulated: bool
+    verdict: str
+    status: str
+    tone: str
+    runs: tuple[Run, ...]
+    blank_lines: int
+    counts: Mapping[str, int]
+    outcomes: tuple[OutcomeLine, ...]
+    rules: tuple[tuple[Rule, int], ...]
+    places: tuple[PlaceLine, ...]
+    unlisted: Shown[Unlisted]
+    drift: Shown[Drift]
+    attention: Section
+    changed: Section
+    planned: Section
+    cannot: Section
+    compliant: Section
+    older: Section
+    touched: int
+    table: Table[dict[str, object]]
+    failed: Table[list[str]]
