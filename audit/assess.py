@@ -1,0 +1,174 @@
+"""From an inventory to verdicts and steps: every record goes into the ledger, judged, before anything is written."""
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from audit.halt import Halt
+from audit.inventory import Inventory
+from audit.ledger import Ledger
+from audit.model import Facts, Key, Place, Policy, RejectedRecord
+from audit.outcome import Outcome, ReadBack
+from audit.plan import Step, make
+from audit.replay import Replay
+from audit.rules import judge
+from audit.tables import RecordRow, UnlistedRow
+from audit.verdict import Eligible, Undecided, Unread, Verdict, verdict_outcome, verdict_reason
+from audit.walk import Walk
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What an inventory held. ``wanted``: the usable records' key ids by place."""
+
+    records: int = 0
+    usable: int = 0
+    wanted: dict[Place, set[str]] = field(default_factory=dict)
+
+
+def load(inventory: Inventory, ledger: Ledger, policy: Policy, halt: Halt, *, live: bool) -> Loaded:
+    """Put every record into the ledger: judged by what it states, or waiting for KMS's word where ``live``.
+
+    Raises what ``halt`` ends with, between two lots of records: a signal never strikes in the middle of a write.
+    """
+    loaded = Loaded()
+    for chunk in inventory.chunks():
+        if halt.ending:
+            raise halt.ending
+        ledger.add_records(list(_rows(chunk, loaded, inventory.columns, policy, live=live)))
+    return loaded
+
+
+def _rows(
+    chunk: Iterable[Key | RejectedRecord], loaded: Loaded, columns: Sequence[str], policy: Policy, *, live: bool
+) -> Iterator[RecordRow]:
+    for item in chunk:
+        loaded.records += 1
+        cells = _encode(item.cells)
+        if isinstance(item, RejectedRecord):
+            why = item.why if item.why.startswith(item.column) else f"{item.column}: {item.why}"
+            shown = dict(zip(columns, item.cells, strict=False)) if len(item.cells) == len(columns) else {}
+            place = Place(*(shown.get(name, "") for name in ("account", "region", "project_id")))
+            told: tuple[str | None, str, str] = (Outcome.REJECTED, "", why)
+            yield _row(loaded.records, item.line, place, shown.get("key_id", ""), told, cells)
+            continue
+        loaded.usable += 1
+        place = item.place
+        if live:
+            loaded.wanted.setdefault(place, set()).add(item.key_id)
+            told = (None, "", item.note)
+        else:
+            loaded.wanted.setdefault(place, set())
+            facts = item.facts
+            if facts.default_key_flag:  # then no rule looks at the alias, and most keys are alike
+                facts = facts._replace(key_alias="")
+            told = _told(_judged(facts, policy), item.note)
+        yield _row(loaded.records, item.line, place, item.key_id, told, cells)
+
+
+def _row(
+    n: int, line: int, place: Place, key_id: str, told: tuple[str | None, str, str], cells: str, live: str = ""
+) -> RecordRow:
+    return RecordRow(n, line, place.account, place.region, place.project_id, key_id, *told, live, cells)
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_judged = functools.lru_cache(maxsize=1024)(judge)
+
+
+def _told(verdict: Verdict, note: str) -> tuple[Outcome, str, str]:
+    rules = ";".join(finding.rule for finding in verdict.findings)
+    return verdict_outcome(verdict), rules, "; ".join(text for text in (verdict_reason(verdict), note) if text)
+
+
+def place_of(row: RecordRow) -> Place:
+    """Where a stored record's key lives."""
+    return Place(row.account, row.region, row.project_id)
+
+
+def stated_facts(row: RecordRow, columns: Sequence[str]) -> Facts:
+    """What the inventory stated of a stored record's key."""
+    return Facts.of(dict(zip(columns, json.loads(row.cells), strict=True)))
+
+
+def stored_steps(past: Replay) -> list[Step]:
+    """The plan of a run, as it stands in its ledger."""
+    planned = {step.record for step in past.steps.values()}
+    rows = {row.n: row for row in past.rows() if row.n in planned}
+    return [
+        Step(number, step.record, place_of(row), row.key_id, step.action, step.interval, step.sequence)
+        for number, step in past.steps.items()
+        for row in (rows[step.record],)
+    ]
+
+
+def stored_keys(ledger: Ledger, columns: Sequence[str]) -> Iterator[Key]:
+    """The usable records of a ledger as keys again, to seed a simulated KMS with."""
+    for row in ledger.usable():
+        yield Key(row.line, place_of(row), row.key_id, stated_facts(row, columns), ())
+
+
+async def judge_live(
+    rows: Sequence[RecordRow], columns: Sequence[str], walk: Walk, policy: Policy
+) -> list[tuple[RecordRow, Verdict, Facts]]:
+    """The verdict on each row by what KMS says now, and those facts.
+
+    What KMS does not state is taken from the inventory, but never whether and how often the key rotates.
+    """
+    asked = {row.n: (place_of(row), row.key_id) for row in rows}
+    said = await walk.look(set(asked.values()))
+    verdicts = {row.n: _verdict(row, columns, said[asked[row.n]], policy) for row in rows}
+    slow = {
+        n
+        for n, (verdict, _) in verdicts.items()
+        if isinstance(verdict, Undecided) and verdict.missing == ("rotation_interval",)
+    }
+    intervals = await walk.rotations({asked[n] for n in slow})
+    for row in rows:
+        if row.n in slow:
+            look, more = said[asked[row.n]], intervals[asked[row.n]]
+            if more.facts is None or look.facts is None:
+                why = f"its interval could not be read: {more.fault}"
+                verdicts[row.n] = Unread(why, more.gone), verdicts[row.n][1]
+            else:
+                merged = replace(look, facts=more.facts.over(look.facts))
+                verdicts[row.n] = _verdict(row, columns, merged, policy)
+    return [(row, *verdicts[row.n]) for row in rows]
+
+
+def _verdict(row: RecordRow, columns: Sequence[str], look: ReadBack, policy: Policy) -> tuple[Verdict, Facts]:
+    if look.facts is None:
+        why = f"KMS does not have this key: {look.fault}" if look.gone else look.fault
+        return Unread(why, look.gone), Facts()
+    stated = stated_facts(row, columns)._replace(key_rotation_enabled="", rotation_interval="")
+    return judge(look.facts.over(stated), policy), look.facts
+
+
+async def assess(
+    ledger: Ledger, columns: Sequence[str], walk: Walk, policy: Policy, new_sequence: Callable[[], str]
+) -> list[Step]:
+    """Judge every waiting record by what KMS says, write the verdicts, and make the steps."""
+    steps: list[Step] = []
+    for rows in ledger.unjudged():
+        judged = await judge_live(rows, columns, walk, policy)
+        ledger.judged(
+            _row(row.n, row.line, place_of(row), row.key_id, _told(verdict, row.reason), row.cells, _stored(live))
+            for row, verdict, live in judged
+        )
+        for row, verdict, _ in judged:
+            if isinstance(verdict, Eligible):
+                steps += make(row.n, place_of(row), row.key_id, verdict, policy, new_sequence, len(steps) + 1)
+    return steps
+
+
+def _stored(facts: Facts) -> str:
+    return _encode(facts.stated()) if facts.stated() else ""
+
+
+def unlisted(walk: Walk, wanted: dict[Place, set[str]]) -> Iterator[UnlistedRow]:
+    """The keys that a walk showed and the inventory does not name."""
+    for place in sorted(walk.listings):
+        listing = walk.listings[place]
+        for key_id in sorted(listing.keys.keys() - wanted.get(place, set())):
+            yield UnlistedRow(place.account, place.region, place.project_id, key_id, _stored(listing.keys[key_id]))

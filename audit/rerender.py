@@ -1,0 +1,46 @@
+"""Render the reports of runs again, from what was recorded, into a directory of their own."""
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from audit import __version__
+from audit.errors import ReportFault, RunDirFault
+from audit.order import Screen, stamp
+from audit.replay import Replay
+from audit.report import render, view
+from audit.rundir import reading, run_id
+
+
+def rerender(
+    directories: Sequence[Path], output_dir: Path, formats: Collection[str], templates: Path | None, screen: Screen
+) -> Path:
+    """The new directory. Never writes into a run directory, and works on a read-only one.
+
+    Raises RunDirFault, LockHeld, LedgerFault, TemplateFault, UsageFault (simulated and real runs) and ReportFault.
+    """
+    with contextlib.ExitStack() as stack:
+        for directory in directories:
+            stack.enter_context(reading(directory))
+        replays = [stack.enter_context(Replay(directory)) for directory in directories]
+        for replay in replays:
+            if "id" not in replay.about:  # the last that planning notes
+                raise RunDirFault(f"{replay.directory} has no complete plan: its run ended before", "begin a new run")
+        simulated = any(replay.about.get("simulated") for replay in replays)
+        name = run_id(datetime.now(UTC), secrets.token_hex(3), simulated=simulated) + "-report"
+        told = view.build(replays, report_id=name, version=__version__, now=stamp())
+        directory = output_dir / name
+        try:
+            directory.mkdir(mode=0o700, parents=True)
+        except OSError as error:
+            raise ReportFault(f"cannot make {directory}: {error.strerror}") from error
+        try:
+            render.write(told, directory, formats, templates)
+        except BaseException:  # half a report would be taken for one
+            shutil.rmtree(directory, ignore_errors=True)
+            raise
+        screen.summary(told, directory)
+    return directory
