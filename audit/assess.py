@@ -103,6 +103,11 @@ def stored_steps(past: Replay) -> list[Step]:
     ]
 
 
+def stored_places(past: Replay) -> set[Place]:
+    """Every place that a usable record of a run names, whether or not it has a step."""
+    return {place_of(row) for row in past.rows() if row.outcome != Outcome.REJECTED}
+
+
 def stored_keys(ledger: Ledger, columns: Sequence[str]) -> Iterator[Key]:
     """The usable records of a ledger as keys again, to seed a simulated KMS with."""
     for row in ledger.usable():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from audit import __version__
-from audit.errors import ReportFault, RunDirFault
+from audit.errors import ReportFault, RunDirFault, UsageFault
 from audit.order import Screen, stamp
 from audit.replay import Replay
 from audit.report import render, view
@@ -22,6 +22,9 @@ def rerender(
 
     Raises RunDirFault, LockHeld, LedgerFault, TemplateFault, UsageFault (simulated and real runs) and ReportFault.
     """
+    inside = next((run for run in directories if output_dir.resolve().is_relative_to(run.resolve())), None)
+    if inside is not None:
+        raise UsageFault(f"--output-dir {output_dir} is inside the run directory {inside}, which is only read")
     with contextlib.ExitStack() as stack:
         for directory in directories:
             stack.enter_context(reading(directory))

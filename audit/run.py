@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from audit import __version__, plan
-from audit.assess import load, stored_keys, stored_steps
+from audit.assess import load, stored_keys, stored_places, stored_steps
 from audit.cloud import Cloud, Target, simulated_kms
 from audit.errors import GuardRefused, Interrupted, LedgerFault, RunDirFault, Stop, UsageFault, no_terminal
 from audit.halt import Halt, Tally
@@ -40,6 +40,7 @@ class Run:
         self._signals, self._runner = Signals(), asyncio.Runner()
         self._cloud: Cloud | None = None
         self._steps: list[Step] = []
+        self._places: set[Place] = set()
         self._columns: tuple[str, ...] = ()
         self._hosts: tuple[str, ...] = ()
         self._usable, self._digest, self._access_key, self._closed = 0, "", "", False
@@ -137,14 +138,13 @@ class Run:
                         told = view.build([past], report_id=past.about["id"], version=__version__, now=stamp())
                         code = exit_code(told.counts, 4 if past.course.places else 0)
                         return Finished(directory, code, next_step=FINISHED)
-                    places = {step.place for step in self._steps}
                 if not (self._order.yes or self._order.approve or self._screen.can_ask()):
                     raise no_terminal()
                 self._target.check()
-                self._target.hosts({place.region for place in places})
+                self._target.hosts({place.region for place in self._places})
                 self._ledger = Ledger(directory / LEDGER, stamp, self._scrub)
                 self.directory = directory
-                return self._end(lambda: self._go_on(places))
+                return self._end(self._go_on)
         finally:
             self._disconnect()
             lock.release()
@@ -166,7 +166,7 @@ class Run:
         self._policy, self._columns, self._usable = Policy(**about["policy"]), past.columns, about["usable"]
         if self._order.max_changes is None:
             self._order = replace(self._order, max_changes=about.get("max_changes"))
-        self._steps = stored_steps(past)
+        self._steps, self._places = stored_steps(past), stored_places(past)
         self._digest = self._digest_on(self._steps, about["hosts"])
         if self._digest != past.course.digest:
             raise GuardRefused(
@@ -179,7 +179,7 @@ class Run:
 
     def _check_approval(self) -> None:
         """What was reviewed names the hosts that are written to: an endpoint given anew is another plan."""
-        here = self._target.hosts({step.place.region for step in self._steps})
+        here = self._target.hosts({place.region for place in self._places})
         digest, given = self._digest_on(self._steps, here), self._order.approve.lower()
         if given and (len(given) < plan.SHORTEST_DIGEST or not digest.startswith(given)):
             raise GuardRefused(
@@ -190,8 +190,8 @@ class Run:
     def _digest_on(self, steps: Sequence[Step], hosts: Sequence[str]) -> str:
         return plan.digest(steps, self._policy, self._target.written_to(tuple(hosts)))
 
-    def _go_on(self, places: set[Place]) -> Stop | None:
-        stages = self._connect(places)
+    def _go_on(self) -> Stop | None:
+        stages = self._connect(self._places)
         self._started()
         left = self._async(stages.again(self._steps, stamp()))
         if self._halt.ending:

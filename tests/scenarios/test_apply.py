@@ -72,6 +72,17 @@ def test_a_plan_made_again_has_the_same_digest(operator: Operator) -> None:
 
 
 @waiting
+def test_a_plan_without_steps_is_known_by_its_digest_too(operator: Operator) -> None:
+    """The digest is of all hosts that the inventory names, also of those on which nothing is to be done."""
+    on = [key(n, key_rotation_enabled="true") for n in range(3)]
+    with running(core(on)) as url:
+        plan = operator.run("plan", operator.inventory(on), "--endpoint", url, *FAST)
+        ended = operator.run("apply", plan.directory, "--endpoint", url, *FAST, "--approve", digest(plan.directory))
+    assert (plan.exit_code, ended.exit_code) == (0, 0)
+    assert "nothing is left to apply" in ended.stderr
+
+
+@waiting
 def test_a_reviewed_plan_is_applied_by_its_digest(operator: Operator) -> None:
     """--approve with the digest, or with its first 12 characters in either case, asks nothing and applies."""
     for shown in (lambda whole: whole, lambda whole: whole[:12].upper()):

@@ -248,3 +248,13 @@ def test_a_file_that_is_no_ledger_is_no_run(operator: Operator) -> None:
             ended = operator.run(*command, folder)
             assert ended.exit_code in {1, 2}
             assert one_message(ended.stderr)
+
+
+@waiting
+def test_a_report_is_never_put_into_a_run_directory(operator: Operator) -> None:
+    """--output-dir inside a run that is rendered is a usage error, and the run stays as it was."""
+    ran = operator.run("plan", operator.inventory([key(1)]), "--simulate", *FAST)
+    before = sorted(path.name for path in ran.directory.iterdir())
+    ended = operator.run("report", ran.directory, "--output-dir", ran.directory)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert sorted(path.name for path in ran.directory.iterdir()) == before
