@@ -141,7 +141,6 @@ class Run:
                 if not (self._order.yes or self._order.approve or self._screen.can_ask()):
                     raise no_terminal()
                 self._target.check()
-                self._target.hosts({place.region for place in self._places})
                 self._ledger = Ledger(directory / LEDGER, stamp, self._scrub)
                 self.directory = directory
                 return self._end(self._go_on)
@@ -256,7 +255,8 @@ class Run:
             try:
                 render.write(told, self.directory, self._order.formats)
             except Stop as fault:
-                return Finished(self.directory, exit_code({}, code, fault.exit_code), str(fault), fault.next_step)
+                why, code = "; ".join(str(each) for each in (stop, fault) if each), exit_code({}, code, fault.exit_code)
+                return Finished(self.directory, code, why, (stop or fault).next_step)
             self._screen.summary(told, self.directory)
         for place, why in sorted(self._halt.places.items()):
             self._screen.warn(f"{place} was given up: {why}")

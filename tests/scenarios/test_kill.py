@@ -50,7 +50,7 @@ def killed_again_and_again(
     """
     moments = random.Random(seed)  # noqa: S311  # repeatable on purpose
     share = len(keys) // (kills + 2)
-    pressure = ("--rate", "200", "--concurrency", "8")
+    pressure = ("--rate", "200", "--concurrency", "8", "--max-attempts", "12")  # chance alone uses none up
     with running(simulated) as url:
         plan = operator.run("plan", operator.inventory(keys), "--endpoint", url, *FAST, *options)
         apply = ("apply", plan.directory, "--yes", "--endpoint", url, *pressure)

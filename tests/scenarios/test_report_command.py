@@ -116,6 +116,7 @@ def test_a_merged_report_counts_each_key_once(operator: Operator) -> None:
     """All rows of all runs in the given order, run_id last; a key counts once, as its newest run says."""
     with running(core(KEYS)) as url:
         first = operator.run("plan", operator.inventory(KEYS[:4]), "--endpoint", url, *FAST)
+        until(lambda: stamp() > results(first.directory)["run"]["ended_at"])  # of one second there is no newer
         second = operator.run("remediate", operator.inventory(KEYS[2:]), "--yes", "--endpoint", url, *FAST)
     for order in ((first, second), (second, first)):
         merged = operator.run("report", *(ended.directory for ended in order))
@@ -133,6 +134,7 @@ def test_the_newest_run_is_the_one_that_acted_last(operator: Operator) -> None:
     """A plan that was applied after a later check is the newer of the two."""
     with running(core(KEYS)) as url:
         first = operator.run("plan", operator.inventory(KEYS), "--endpoint", url, *FAST)
+        until(lambda: stamp() > results(first.directory)["run"]["ended_at"])
         second = operator.run("check", operator.inventory(KEYS), "--live", "--endpoint", url, *FAST)
         before = operator.run("report", first.directory, second.directory)
         until(lambda: stamp() > results(second.directory)["run"]["ended_at"])
