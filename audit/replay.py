@@ -130,7 +130,8 @@ class Replay:
     def _record(self, row: RecordRow, steps: list[History]) -> Record:
         cells: tuple[str, ...] = tuple(_decode(row.cells)[0])
         outcome = Outcome.UNKNOWN if row.outcome is None else _OUTCOMES[row.outcome]
-        stated = Facts() if outcome is Outcome.REJECTED else Facts.of(dict(zip(self.columns, cells, strict=True)))
+        whole = len(cells) == len(self.columns)  # a record of another width or with broken quoting has no fields
+        stated = Facts.of(dict(zip(self.columns, cells, strict=True))) if whole else Facts()
         live = Facts.of(json.loads(row.live)) if row.live else None
         before = live.over(stated) if live else stated
         ending, after, requests, changed = Ending(outcome, row.reason), _NOTHING, _NO_REQUESTS, False

@@ -49,7 +49,7 @@ class Owners:
         if len(set(ids)) < len(ids):
             raise UsageFault("a run is named twice")
         self._newest: dict[tuple[str, ...], int] = {}
-        age = sorted(range(len(runs)), key=lambda n: (runs[n].course.last_at, ids[n]))
+        age = sorted(range(len(runs)), key=lambda n: (runs[n].course.last_at, runs[n].course.first_at, ids[n]))
         for n in age if len(runs) > 1 else ():
             self._newest.update((_identity(record), n) for record in runs[n].records() if _identity(record))
 

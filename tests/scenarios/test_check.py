@@ -252,3 +252,10 @@ def test_a_simulated_check_is_marked_for_good(operator: Operator) -> None:
     assert "SIMULATED" in (ended.directory / "report.html").read_text(encoding="utf-8")
     assert results(ended.directory)["run"]["simulated"] is True
     assert "SIMULATED" in ended.stderr
+
+
+def test_a_rejected_record_is_shown_as_stated(operator: Operator) -> None:
+    """What the inventory states of a record that cannot be used stands in its row all the same."""
+    ended = operator.run("check", EXAMPLE)
+    (twice,) = [row for row in rows(ended.directory) if row["reason"] == "key_id: duplicate of line 2"]
+    assert (twice["outcome"], twice["key_alias"], twice["rotation_before"]) == ("rejected", "payments-db", "true")
