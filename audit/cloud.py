@@ -15,9 +15,9 @@ from audit.kms.regions import endpoint_for, host_of, is_loopback
 from audit.model import DEFAULT_INTERVAL, Key
 from audit.plan import Step
 from audit.scrub import Scrubber
-from audit.simulator import SIMULATED_ENDPOINT, Core, SimulatedTransport
+from audit.simulator import SIMULATED_ENDPOINT, SIMULATED_KEY, Core, SimulatedTransport
 
-SIMULATED_CREDENTIALS = Credentials("SIMULATEDACCESSKEY00", "SimulatedSecretKeyOfNoAccountAtAll000000")
+SIMULATED_CREDENTIALS = Credentials(*SIMULATED_KEY)
 
 
 @dataclass(frozen=True, slots=True)

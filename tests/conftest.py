@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.command import Operator
+
 GOLDEN = Path(__file__).parent / "golden"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -20,6 +22,12 @@ settings.load_profile("house")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="rewrite the golden files instead of comparing with them")
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    """Somebody with an empty home, who runs the console script."""
+    return Operator(tmp_path)
 
 
 @pytest.fixture

@@ -27,11 +27,6 @@ HEAVY = ("pandas", "httpx", "jinja2", "rich", "sqlite3", "asyncio", "h11")
 begun = begin()
 
 
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
-
-
 def options() -> Iterator[tuple[str, click.Option]]:
     """Every option of every command, with the command's name."""
     for name, command in cli.commands.items():

@@ -5,7 +5,7 @@ and describe-key as the documents say (DEW API reference, error codes; API Gatew
 and where they are silent, in the way that asks more of a client. What it is told to get wrong stands in ``faults``.
 """
 
-from audit.simulator.core import SIMULATED_ENDPOINT, Core, Served
+from audit.simulator.core import SIMULATED_ENDPOINT, SIMULATED_KEY, Core, Served
 from audit.simulator.faults import FAULT_KINDS, NO_FAULTS, Fault, Faults, parse_faults
 from audit.simulator.server import serve
 from audit.simulator.transport import SimulatedTransport
@@ -15,6 +15,7 @@ __all__ = [
     "FAULT_KINDS",
     "NO_FAULTS",
     "SIMULATED_ENDPOINT",
+    "SIMULATED_KEY",
     "Break",
     "Core",
     "Cut",

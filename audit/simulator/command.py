@@ -7,11 +7,9 @@ from collections.abc import Mapping
 
 from audit.inventory import Defaults, open_inventory
 from audit.model import Key
-from audit.simulator.core import Core
+from audit.simulator.core import SIMULATED_KEY, Core
 from audit.simulator.faults import parse_faults
 from audit.simulator.server import serve
-
-_FIXED = ("SIMULATEDACCESSKEY00", "SimulatedSecretKeyOfNoAccountAtAll000000")
 
 
 def serve_forever(
@@ -31,7 +29,7 @@ def serve_forever(
     with open_inventory(inventory, Defaults("", region, project_id), live=True) as opened:
         keys = [item for chunk in opened.chunks() for item in chunk if isinstance(item, Key)]
     given = environ.get("HUAWEICLOUD_SDK_AK", "").strip(), environ.get("HUAWEICLOUD_SDK_SK", "").strip()
-    access_key, secret_key = given if all(given) else _FIXED
+    access_key, secret_key = given if all(given) else SIMULATED_KEY
     if not all(given):
         print(f"HUAWEICLOUD_SDK_AK={access_key} HUAWEICLOUD_SDK_SK={secret_key}", file=sys.stderr)  # noqa: T201  # its job
     core = Core(

@@ -16,6 +16,9 @@ from audit.simulator.gate import Gate, as_signed
 from audit.simulator.keys import Keys
 from audit.simulator.wire import Break, Cut, Reply, Request, Result, error_body, refusal
 
+SIMULATED_KEY = ("SIMULATEDACCESSKEY00", "SimulatedSecretKeyOfNoAccountAtAll000000")
+"""The access key and secret key of a simulated KMS that was given no other."""
+
 SIMULATED_ENDPOINT = "https://kms.{region}.simulated"
 """The endpoint of the in-process face. ``.simulated`` is no name of the Internet."""
 

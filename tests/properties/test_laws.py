@@ -237,6 +237,21 @@ def test_no_outcome_claims_what_is_not_true(writes, reads, walks, policy):  # no
             assert mine[0].satisfied  # the interval is set only on a key that is known to rotate
 
 
+def test_a_key_costs_at_most_two_syncs_of_the_disk(tmp_path):
+    """One for the intent, one for what came of it; the read-backs of a walk and the walk itself share theirs."""
+    keys = {key_id(n): DETAILS for n in range(1, 61)}
+    kms = FaultyKms(keys, {}, {}, [])
+    with Ledger(tmp_path / "ledger.sqlite3", lambda: NOW, Scrubber(), create=True) as book:
+        halt, tally = Halt(instantly), Tally()
+        stages = Stages(kms.serve(halt, book), book, halt, tally, policy=Policy(), columns=COLUMNS, limits=LIMITS)
+        steps = planned(book, list(keys), Policy(), stages)
+        before = book.fsyncs
+        asyncio.run(stages.perform(steps, FAILURES, lambda: NOW))
+        kms.reader.close()
+        assert kms.changed == set(keys)
+        assert 2 <= book.fsyncs - before <= 2 * len(keys) + 2
+
+
 FATES = [
     (["well"], "remediated", 1),
     (["throttled"] * 9, "remediated", 10),

@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
-
+from audit.assess import stored_places, stored_steps
 from audit.model import Key
+from audit.replay import Replay
 from audit.simulator import Core, parse_faults
 from tests.command import (
     DESCRIBE,
@@ -35,11 +35,6 @@ from tests.simulated import PROJECT, REGION, core, key, key_id, running
 KEYS = [key(n) for n in range(8)]
 EXAMPLE = Path(__file__).parents[2] / "inventory.example.csv"
 begun = begin()
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
 
 
 def planned(operator: Operator, url: str, keys: Iterable[Key] = KEYS, *arguments: object) -> Ended:
@@ -80,6 +75,16 @@ def test_a_plan_without_steps_is_known_by_its_digest_too(operator: Operator) -> 
         ended = operator.run("apply", plan.directory, "--endpoint", url, *FAST, "--approve", digest(plan.directory))
     assert (plan.exit_code, ended.exit_code) == (0, 0)
     assert "nothing is left to apply" in ended.stderr
+
+
+@waiting
+def test_a_plan_names_the_places_without_a_step_too(operator: Operator) -> None:
+    """A region in which nothing is to be done is read all the same: it belongs to the hosts that are reviewed."""
+    keys = [key(1), key(2, region="cn-east-3", key_rotation_enabled="true")]
+    plan = operator.run("plan", operator.inventory(keys), "--simulate")
+    with Replay(plan.directory) as past:
+        assert {step.place.region for step in stored_steps(past)} == {REGION}
+        assert {place.region for place in stored_places(past)} == {REGION, "cn-east-3"}
 
 
 @waiting

@@ -28,11 +28,6 @@ STATED = {"origin": "kms", "key_spec": "AES_256", "key_state": "2", "default_key
 begun = begin()
 
 
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
-
-
 # Offline ------------------------------------------------------------------------------------------------------------
 
 

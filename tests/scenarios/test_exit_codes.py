@@ -36,11 +36,6 @@ REJECTED = f"not-a-key-id,,{REGION},{PROJECT},,,,,,,,,,\n"
 begun = begin()
 
 
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
-
-
 def failed_early(ended: Ended, exit_code: int) -> bool:
     """Whether it ended before there was a run: a reason, nothing on standard output, no directory."""
     return (ended.exit_code, ended.stdout, left_behind(ended.home)) == (exit_code, "", []) and one_message(ended.stderr)

@@ -1,7 +1,6 @@
 """What is written into an inventory, an option or an answer cannot choose a host, run anything or learn a secret."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -24,11 +23,6 @@ from tests.simulated import ACCESS_KEY, PROJECT, REGION, SECRET_KEY, core, key, 
 
 TOKEN = "MADE-UP-SECURITY-TOKEN/+=of-no-session-0123456789abcdefghij"
 begun = begin()
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
 
 
 # Places that are none -----------------------------------------------------------------------------------------------

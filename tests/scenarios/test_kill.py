@@ -35,11 +35,6 @@ ON = {"key_rotation_enabled": "true"}
 begun = begin()
 
 
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
-
-
 def killed_again_and_again(
     operator: Operator, simulated: Core, keys: list[Key], kills: int, seed: int, *options: str
 ) -> Path:

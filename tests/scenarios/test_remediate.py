@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -45,11 +44,6 @@ KEYS = [
 ]
 ELIGIBLE = [key_id(n) for n in range(5)]
 begun = begin()
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
 
 
 @waiting

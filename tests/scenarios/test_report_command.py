@@ -2,7 +2,6 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -26,11 +25,6 @@ from tests.simulated import core, key, key_id, running
 
 KEYS = [key(n) for n in range(6)]
 begun = begin()
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
 
 
 @waiting

@@ -32,11 +32,6 @@ KEYS = [key(n) for n in range(60)]
 begun = begin(3)
 
 
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @waiting
 def test_a_signal_ends_a_run_in_good_order(operator: Operator, number: signal.Signals) -> None:

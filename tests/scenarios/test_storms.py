@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -78,11 +77,6 @@ REFUSALS = {
     "nothing but a final no": (Scene("refuse/writes=KMS.0209@11+", NO_PATIENCE, KEYS[:16]), 1),
 }
 begun = begin(4)
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Operator:
-    return Operator(tmp_path)
 
 
 def play(operator: Operator, scene: Scene) -> tuple[Core, Ended]:
