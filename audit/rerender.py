@@ -12,7 +12,7 @@ from audit.errors import ReportFault, RunDirFault, UsageFault
 from audit.order import Screen, stamp
 from audit.replay import Replay
 from audit.report import render, view
-from audit.rundir import reading, run_id
+from audit.rundir import existing, reading, run_id
 
 
 def rerender(
@@ -22,7 +22,8 @@ def rerender(
 
     Raises RunDirFault, LockHeld, LedgerFault, TemplateFault, UsageFault (simulated and real runs) and ReportFault.
     """
-    inside = next((run for run in directories if output_dir.resolve().is_relative_to(run.resolve())), None)
+    runs = map(existing, directories)
+    inside = next((run for run in runs if output_dir.resolve().is_relative_to(run.resolve())), None)
     if inside is not None:
         raise UsageFault(f"--output-dir {output_dir} is inside the run directory {inside}, which is only read")
     with contextlib.ExitStack() as stack:

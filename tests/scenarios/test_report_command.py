@@ -254,3 +254,7 @@ def test_a_report_is_never_put_into_a_run_directory(operator: Operator) -> None:
     ended = operator.run("report", ran.directory, "--output-dir", ran.directory)
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert sorted(path.name for path in ran.directory.iterdir()) == before
+    assert "is inside the run directory" in ended.stderr
+    above = operator.run("report", "runs")
+    assert (above.exit_code, above.stdout) == (2, "")
+    assert "it is not a run directory" in above.stderr
