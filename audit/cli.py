@@ -6,21 +6,17 @@ What is heavy is imported by the command that needs it, so that ``--help`` answe
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from audit import __version__, options
-from audit.errors import Interrupted, Stop, UsageFault, no_terminal
+from audit import __version__, launch, options
+from audit.errors import Interrupted, Stop, no_terminal
 
 if TYPE_CHECKING:
-    from audit.order import Finished
     from audit.run import Run
     from audit.terminal import Terminal
-
-_AGAIN = "to go on, give the same command again"
 
 
 @click.group(cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -45,7 +41,7 @@ def check(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options by n
     INVENTORY is a CSV, - for standard input. Without --live nothing is asked of KMS.
     """
     live = given["live"] or given["simulate"]
-    _new("check", inventory, given, live=live, only_plan=True)
+    launch.new("check", inventory, given, live=live, only_plan=True)
 
 
 @cli.command()
@@ -60,7 +56,7 @@ def plan(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options by na
 
     The plan has a digest, by which `apply --approve` knows it again. INVENTORY is a CSV, - for standard input.
     """
-    _new("plan", inventory, given, live=True, only_plan=True)
+    launch.new("plan", inventory, given, live=True, only_plan=True)
 
 
 @cli.command()
@@ -79,7 +75,7 @@ def remediate(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options 
     """
     if not (given["yes"] or given["dry_run"] or (sys.stdin and sys.stdin.isatty())):
         raise no_terminal()
-    _new("remediate", inventory, given, live=True, only_plan=given["dry_run"])
+    launch.new("remediate", inventory, given, live=True, only_plan=given["dry_run"])
 
 
 @cli.command()
@@ -102,16 +98,16 @@ def apply(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by na
         order = Order(
             command="apply",
             formats=given["formats"],
-            arguments=_shown(given),
+            arguments=launch.shown(given),
             only_plan=False,
             yes=given["yes"],
             approve=given["approve"],
             max_changes=given["max_changes"],
             max_failures=given["max_failures"],
         )
-        return _run(order, given, screen, max_interval=365, interval=None)
+        return launch.run_of(order, given, screen, max_interval=365, interval=None)
 
-    _finish(given, work, lambda run: run.resume(run_dir), told=True)
+    launch.finish(given, work, lambda run: run.resume(run_dir), told=True)
 
 
 @cli.command()
@@ -130,11 +126,11 @@ def report(run_dirs: tuple[Path, ...], **given: Any) -> None:  # noqa: ANN401  #
     """
     from audit.rerender import rerender  # noqa: PLC0415  # heavy
 
-    screen = _screen(given)
+    screen = launch.screen_of(given)
     try:
         directory = rerender(run_dirs, given["output_dir"], given["formats"], given["templates"], screen)
     except Stop as stop:
-        _stopped(screen, stop)
+        launch.stopped(screen, stop)
     click.echo(directory)
 
 
@@ -176,99 +172,6 @@ def simulator(**given: Any) -> None:  # noqa: ANN401  # options by name
     serve_forever(environ=os.environ, **given)
 
 
-def _new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only_plan: bool) -> None:
-    from audit.inventory import Defaults  # noqa: PLC0415  # heavy
-    from audit.order import Order  # noqa: PLC0415  # heavy
-
-    def work(screen: "Terminal") -> "Run":
-        order = Order(
-            command=command,
-            formats=given["formats"],
-            arguments=_shown(given),
-            live=live,
-            only_plan=only_plan,
-            yes=given.get("yes", False),
-            max_changes=given.get("max_changes"),
-            max_failures=given.get("max_failures", 10),
-        )
-        return _run(order, given, screen, max_interval=given["max_interval"], interval=given.get("interval"))
-
-    def begin(run: "Run") -> "Finished":
-        return run.new(inventory, Defaults(given["account"], given["region"], given["project_id"]), given["output_dir"])
-
-    _finish(given, work, begin, told=False)
-
-
-def _run(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interval: int, interval: int | None) -> "Run":  # noqa: ANN401
-    from audit.cloud import Target  # noqa: PLC0415  # heavy
-    from audit.kms.credentials import DOMAIN_ID  # noqa: PLC0415  # heavy
-    from audit.kms.link import Limits  # noqa: PLC0415  # heavy
-    from audit.kms.regions import check_endpoint  # noqa: PLC0415  # heavy
-    from audit.model import Policy  # noqa: PLC0415  # heavy
-    from audit.plan import check_limit, check_policy  # noqa: PLC0415  # heavy
-    from audit.run import Run  # noqa: PLC0415  # heavy
-
-    if given["simulate"] and given["endpoint"]:
-        raise UsageFault("--simulate and --endpoint exclude each other")
-    if order.max_changes is not None:
-        check_limit(order.max_changes)
-    endpoint = check_endpoint(given["endpoint"]) if given["endpoint"] else None
-    domain = "" if given["simulate"] else os.environ.get(DOMAIN_ID, "").strip()
-    policy = check_policy(Policy(max_interval, interval, domain), writes=order.command != "check")
-    rate = given["rate"]
-    limits = Limits(rate, given["concurrency"] or max(4, int(rate / 5)), given["timeout"], given["max_attempts"])
-    target = Target(limits, endpoint, given["simulate"], {} if given["simulate"] else os.environ)
-    return Run(order, target, policy, screen, screen.scrub)
-
-
-def _finish(
-    given: dict[str, Any], work: "Callable[[Terminal], Run]", begin: "Callable[[Run], Finished]", *, told: bool
-) -> None:
-    screen = _screen(given)
-    run: Run | None = None
-    try:
-        run = work(screen)
-        finished = begin(run)
-    except Stop as stop:
-        if run and run.directory and not told:
-            click.echo(run.directory)
-        _stopped(screen, stop)
-    except Exception as error:  # the one place where anything unforeseen may arrive
-        if run is None or run.directory is None:
-            raise
-        from audit.rundir import note_crash  # noqa: PLC0415  # rarely needed
-
-        finished = run.finish(note_crash(run.directory, error, screen.scrub))
-    if not told:
-        click.echo(finished.directory)
-    if finished.message:
-        screen.error(finished.message, finished.next_step)
-    elif finished.next_step and not given["quiet"]:
-        screen.line("info", finished.next_step)
-    sys.exit(finished.exit_code)
-
-
-def _stopped(screen: "Terminal", stop: Stop) -> NoReturn:
-    screen.error(str(stop), stop.next_step or (_AGAIN if isinstance(stop, Interrupted) else ""))
-    sys.exit(stop.exit_code)
-
-
-def _screen(given: dict[str, Any]) -> "Terminal":
-    from audit.kms.credentials import secrets  # noqa: PLC0415  # heavy
-    from audit.scrub import Scrubber  # noqa: PLC0415  # heavy
-    from audit.terminal import Terminal  # noqa: PLC0415  # heavy
-
-    if given["verbose"] and given["quiet"]:
-        raise UsageFault("-v and -q exclude each other")
-    known = () if given.get("simulate") else secrets(os.environ)
-    return Terminal(Scrubber(known), level=given["verbose"] - given["quiet"], as_json=given["log_format"] == "json")
-
-
-def _shown(given: dict[str, Any]) -> dict[str, Any]:
-    plain = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in given.items()}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in plain.items()}
-
-
 def main() -> None:
     """The console script. Ends the process; no traceback reaches the operator."""
     try:
@@ -283,7 +186,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted", _AGAIN)
+        _complain("interrupted", launch.AGAIN)
         code = Interrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from audit import __version__, plan
 from audit.assess import load, stored_keys, stored_places, stored_steps
+from audit.closing import note_end, report
 from audit.cloud import Cloud, Target, simulated_kms
 from audit.errors import GuardRefused, Interrupted, LedgerFault, RunDirFault, Stop, UsageFault, no_terminal
 from audit.halt import Halt, Tally
@@ -20,7 +21,7 @@ from audit.order import FINISHED, Finished, Order, Screen, operator, stamp, star
 from audit.outcome import Meaning, Outcome, exit_code
 from audit.plan import Proposal, Step
 from audit.replay import Replay, histories
-from audit.report import render, view
+from audit.report import view
 from audit.rundir import LEDGER, Lock, Nursery, existing, run_id
 from audit.scrub import Scrubber
 from audit.signals import Signals, raise_interrupted
@@ -245,41 +246,9 @@ class Run:
             return Finished(self.directory, stop.exit_code, str(stop), stop.next_step)
         self._signals.act = lambda _: None  # the reports are on their way; a second signal still ends at once
         self._disconnect()
-        stop = self._note_end(stop)
-        code = self._code(stop)
+        stop = note_end(self._ledger, self._halt, stop)
         self._closed = True
-        with Replay(self.directory) as replay:
-            told = view.build([replay], report_id=replay.about["id"], version=__version__, now=stamp())
-            left = bool(unfinished(replay.steps))
-            code = exit_code(told.counts, code)
-            try:
-                render.write(told, self.directory, self._order.formats)
-            except Stop as fault:
-                why, code = "; ".join(str(each) for each in (stop, fault) if each), exit_code({}, code, fault.exit_code)
-                return Finished(self.directory, code, why, (stop or fault).next_step)
-            self._screen.summary(told, self.directory)
-        for place, why in sorted(self._halt.places.items()):
-            self._screen.warn(f"{place} was given up: {why}")
-        return Finished.after(stop, self.directory, code, self._digest, left=left)
-
-    def _note_end(self, stop: Stop | None) -> Stop | None:
-        """Write why the run ends and close the ledger; where that fails, the run ends for that reason."""
-        given_up = (
-            Event(EventKind.STOPPED, None, {"place": [place.account, place.region, place.project_id], "why": why})
-            for place, why in sorted(self._halt.places.items())
-        )
-        end = Event(EventKind.ENDED, None, {"why": str(stop or ""), "exit_code": self._code(stop)})
-        try:
-            try:
-                self._ledger.append(*given_up, end)
-            finally:
-                self._ledger.close()
-        except LedgerFault as fault:
-            return stop if stop and not isinstance(stop, GuardRefused) else fault
-        return stop
-
-    def _code(self, stop: Stop | None) -> int:
-        return exit_code({}, stop.exit_code if stop else 0, 4 if self._halt.places else 0)
+        return report(self.directory, stop, self._halt, self._order, self._digest, self._screen)
 
     # Parts
 
