@@ -12,8 +12,9 @@ import click
 import pytest
 
 from audit import __version__
-from audit.cli import _finish, _run, cli
+from audit.cli import cli
 from audit.inventory import Defaults
+from audit.launch import finish, run_of
 from audit.order import Order
 from audit.rules import table
 from audit.simulator import FAULT_KINDS
@@ -326,14 +327,14 @@ def test_an_unforeseen_error_is_kept_for_us_and_spared_the_operator(
 
     def work(screen: object) -> object:
         order = Order(command="check", formats=frozenset({"csv"}), live=False)
-        return _run(order, given, screen, max_interval=365, interval=None)
+        return run_of(order, given, screen, max_interval=365, interval=None)
 
     def begin(run: object) -> object:
         run.new(inventory, Defaults(), tmp_path / "runs")
         raise ZeroDivisionError(f"nobody thought of this: {SECRET_KEY}")
 
     with pytest.raises(SystemExit) as ended:
-        _finish(given, work, begin, told=False)
+        finish(given, work, begin, told=False)
     told = capfd.readouterr()
     directory = Path(told.out.strip())
     crash = (directory / "crash.txt").read_text(encoding="utf-8")

@@ -27,7 +27,8 @@ from audit.outcome import ANOTHER_RUN, Outcome
 from audit.plan import Step, digest, make
 from audit.replay import Replay
 from audit.report import render, view
-from audit.report.shapes import SHOWN, Section, View
+from audit.report.lists import SHOWN
+from audit.report.shapes import Section, View
 from audit.rules import judge
 from audit.scrub import Scrubber
 from audit.tables import Event, EventKind, RecordRow, UnlistedRow

@@ -31,6 +31,7 @@ from markupsafe import Markup
 from audit.cells import guard
 from audit.errors import TemplateFault
 from audit.report.document import pieces
+from audit.report.language import Language
 from audit.report.shapes import View
 from audit.rundir import replacing
 
@@ -52,7 +53,7 @@ def write(view: View, directory: Path, formats: Collection[str], templates: Path
     ``templates``: a directory with templates of the user's own; those that it does not hold are the packaged ones.
     Raises TemplateFault, ReportFault.
     """
-    plain = _environment(templates)
+    plain = _environment(templates, view.say)
     page = plain.overlay(autoescape=True, finalize=_visible)
     texts = {
         "html": _rendered(page, "report.html.j2", view, own=templates is not None),
@@ -99,7 +100,7 @@ def _sha256(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _environment(templates: Path | None) -> ImmutableSandboxedEnvironment:
+def _environment(templates: Path | None, say: Language) -> ImmutableSandboxedEnvironment:
     packaged = PackageLoader("reports", "templates")
     own = FileSystemLoader(templates) if templates else packaged
     if templates and not set(own.list_templates()) & set(packaged.list_templates()):
@@ -110,8 +111,11 @@ def _environment(templates: Path | None) -> ImmutableSandboxedEnvironment:
         autoescape=False,  # the CSV's; the page has an overlay
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
-    environment.filters.update(record=record, sha256=_sha256, number="{:,}".format)
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_callables(say.gettext, say.ngettext, newstyle=True)  # type: ignore[attr-defined]  # i18n
+    environment.filters.update(record=record, sha256=_sha256, number=say.number)
     return environment
 
 

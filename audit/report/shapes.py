@@ -6,34 +6,12 @@ a sentence that says how many more there are and where.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from audit.report.rows import Again
+from audit.report.facets import Comparison, Completeness, ControlLine, Cost, WaiverLine
+from audit.report.language import Language
+from audit.report.lists import Shown, Table
 from audit.rules import Rule
-
-SHOWN = 5000
-"""Rows of one section, or of one list, that report.html shows; a browser stays quick with that."""
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Shown(Generic[T]):
-    """A list of which at most ``SHOWN`` rows are kept. ``total``: of ``all``; ``more``: a sentence on the others."""
-
-    rows: tuple[T, ...]
-    total: int
-    more: str
-    all: Again[T]
-
-
-@dataclass(frozen=True, slots=True)
-class Table(Generic[T]):
-    """A CSV file: the names of its columns, and its rows, which can be read again and again."""
-
-    columns: tuple[str, ...]
-    rows: Again[T]
-    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +161,7 @@ class View:
 
     ``id``, ``version``, ``rendered``: of this report. ``merged``, ``simulated``: whether it is of several runs, of
     simulated ones. ``verdict``: one sentence; ``status``, ``tone``: the same in few words, and their colour. ``runs``:
-    in the given order. ``blank_lines``: of all inventories.
+    in the given order. ``blank_lines``: of all inventories. ``say``: the language that all sentences here are in.
 
     ``counts``: how many, by every outcome; ``outcomes``: the same as lines. ``rules``: those that matched, and for how
     many records. ``places``, ``unlisted``, ``drift``: the population.
@@ -191,9 +169,13 @@ class View:
     ``attention`` ... ``older``: every row is in exactly one of these sections; what a newer run knows better is in
     ``older``, and not counted. ``touched``: how many under attention were sent a request.
 
+    ``waivers``: of all runs, in the order of their files. ``completeness``, ``cost``, ``controls``: see there.
+    ``comparison``: None where no earlier run was given to compare with.
+
     ``table``: report.csv, every row a mapping of all columns, in order. ``failed``: failed.csv, every row its cells.
     """
 
+    say: Language
     id: str
     version: str
     rendered: str
@@ -217,5 +199,10 @@ class View:
     compliant: Section
     older: Section
     touched: int
+    waivers: tuple[WaiverLine, ...]
+    completeness: Completeness
+    cost: Cost
+    controls: tuple[ControlLine, ...]
+    comparison: Comparison | None
     table: Table[dict[str, object]]
     failed: Table[list[str]]

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 from audit.model import KEY_ID, Facts, Place
 from audit.outcome import ANOTHER_RUN, Outcome, Record, exit_code
 from audit.replay import Replay
-from audit.report import words
+from audit.report import compare, controls, costs, population, waived, words
+from audit.report.language import ENGLISH, Language
+from audit.report.lists import SHOWN, Shown, Table
 from audit.report.rows import API_NAMES, Again, Owners, columns, failed, failed_columns, own_columns, rows
 from audit.report.shapes import (
-    SHOWN,
     Drift,
     Entry,
     Group,
@@ -21,8 +22,6 @@ from audit.report.shapes import (
     Request,
     Run,
     Section,
-    Shown,
-    Table,
     Unlisted,
     View,
 )
@@ -33,8 +32,18 @@ T = TypeVar("T")
 _RULES = {rule.id: rule for rule in RULES}
 
 
-def build(runs: Sequence[Replay], *, report_id: str, version: str, now: str) -> View:
+def build(
+    runs: Sequence[Replay],
+    *,
+    report_id: str,
+    version: str,
+    now: str,
+    say: Language = ENGLISH,
+    baseline: Replay | None = None,
+) -> View:
     """The view of one run, or of several merged in the given order, each key counted by its newest run.
+
+    ``say``: the language of its sentences. ``baseline``: an earlier run to compare with.
 
     ``report_id``, ``version``, ``now``: what the report calls itself, who renders it, and when (UTC, as in the ledger).
     Raises UsageFault where the runs cannot be merged.
@@ -48,6 +57,7 @@ def build(runs: Sequence[Replay], *, report_id: str, version: str, now: str) -> 
     tone, status = words.status(counts, faults)
     unlisted = Again(lambda: _unlisted(runs, owners))
     return View(
+        say=say,
         id=report_id,
         version=version,
         rendered=now,
@@ -76,6 +86,11 @@ def build(runs: Sequence[Replay], *, report_id: str, version: str, now: str) -> 
         compliant=shelf.section("compliant"),
         older=shelf.section("older"),
         touched=shelf.touched,
+        waivers=waived.lines(runs, say),
+        completeness=population.completeness(runs, say),
+        cost=costs.cost(runs, say),
+        controls=controls.lines(say),
+        comparison=compare.comparison(runs, baseline, say),
         table=Table(columns(runs, own), Again(lambda: rows(runs, own)), shelf.total),
         failed=Table(failed_columns(runs), Again(lambda: failed(runs, owners)), sum(counts[o] for o in ANOTHER_RUN)),
     )
