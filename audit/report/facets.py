@@ -1,4 +1,4 @@
-"""What accompanies the records of a report: waivers, completeness, cost, controls, and what changed since another run."""
+"""What accompanies the records of a report: waivers, completeness, cost, controls, and a comparison."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
