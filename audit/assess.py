@@ -14,7 +14,8 @@ from audit.plan import Step, make
 from audit.replay import Replay
 from audit.rules import judge
 from audit.tables import RecordRow, UnlistedRow
-from audit.verdict import Eligible, Undecided, Unread, Verdict, verdict_outcome, verdict_reason
+from audit.verdict import Eligible, Undecided, Unread, Verdict, verdict_outcome, verdict_reason, waive
+from audit.waiver import NO_WAIVERS, Waivers
 from audit.walk import Walk
 
 
@@ -27,7 +28,9 @@ class Loaded:
     wanted: dict[Place, set[str]] = field(default_factory=dict)
 
 
-def load(inventory: Inventory, ledger: Ledger, policy: Policy, halt: Halt, *, live: bool) -> Loaded:
+def load(
+    inventory: Inventory, ledger: Ledger, policy: Policy, halt: Halt, *, live: bool, waivers: Waivers = NO_WAIVERS
+) -> Loaded:
     """Put every record into the ledger: judged by what it states, or waiting for KMS's word where ``live``.
 
     Raises what ``halt`` ends with, between two lots of records: a signal never strikes in the middle of a write.
@@ -36,12 +39,18 @@ def load(inventory: Inventory, ledger: Ledger, policy: Policy, halt: Halt, *, li
     for chunk in inventory.chunks():
         if halt.ending:
             raise halt.ending
-        ledger.add_records(list(_rows(chunk, loaded, inventory.columns, policy, live=live)))
+        ledger.add_records(list(_rows(chunk, loaded, inventory.columns, policy, waivers, live=live)))
     return loaded
 
 
 def _rows(
-    chunk: Iterable[Key | RejectedRecord], loaded: Loaded, columns: Sequence[str], policy: Policy, *, live: bool
+    chunk: Iterable[Key | RejectedRecord],
+    loaded: Loaded,
+    columns: Sequence[str],
+    policy: Policy,
+    waivers: Waivers,
+    *,
+    live: bool,
 ) -> Iterator[RecordRow]:
     for item in chunk:
         loaded.records += 1
@@ -63,7 +72,8 @@ def _rows(
             facts = item.facts
             if facts.default_key_flag:  # then no rule looks at the alias, and most keys are alike
                 facts = facts._replace(key_alias="")
-            told = _told(_judged(facts, policy), item.note)
+            verdict = waive(_judged(facts, policy), waivers, place, item.key_id, item.facts.key_alias)
+            told = _told(verdict, item.note)
         yield _row(loaded.records, item.line, place, item.key_id, told, cells)
 
 
@@ -115,11 +125,12 @@ def stored_keys(ledger: Ledger, columns: Sequence[str]) -> Iterator[Key]:
 
 
 async def judge_live(
-    rows: Sequence[RecordRow], columns: Sequence[str], walk: Walk, policy: Policy
+    rows: Sequence[RecordRow], columns: Sequence[str], walk: Walk, policy: Policy, waivers: Waivers = NO_WAIVERS
 ) -> list[tuple[RecordRow, Verdict, Facts]]:
     """The verdict on each row by what KMS says now, and those facts.
 
-    What KMS does not state is taken from the inventory, but never whether and how often the key rotates.
+    What KMS does not state is taken from the inventory, but never whether and how often the key rotates. Waivers are
+    looked at last: a key that turns out to be in order needs none.
     """
     asked = {row.n: (place_of(row), row.key_id) for row in rows}
     said = await walk.look(set(asked.values()))
@@ -139,7 +150,14 @@ async def judge_live(
             else:
                 merged = replace(look, facts=more.facts.over(look.facts))
                 verdicts[row.n] = _verdict(row, columns, merged, policy)
-    return [(row, *verdicts[row.n]) for row in rows]
+    return [(row, _waived(row, columns, *verdicts[row.n], waivers), verdicts[row.n][1]) for row in rows]
+
+
+def _waived(row: RecordRow, columns: Sequence[str], verdict: Verdict, live: Facts, waivers: Waivers) -> Verdict:
+    if not waivers.entries:
+        return verdict
+    alias = stated_facts(row, columns).key_alias or live.key_alias  # as the report shows it
+    return waive(verdict, waivers, place_of(row), row.key_id, alias)
 
 
 def _verdict(row: RecordRow, columns: Sequence[str], look: ReadBack, policy: Policy) -> tuple[Verdict, Facts]:
@@ -151,12 +169,17 @@ def _verdict(row: RecordRow, columns: Sequence[str], look: ReadBack, policy: Pol
 
 
 async def assess(
-    ledger: Ledger, columns: Sequence[str], walk: Walk, policy: Policy, new_sequence: Callable[[], str]
+    ledger: Ledger,
+    columns: Sequence[str],
+    walk: Walk,
+    policy: Policy,
+    new_sequence: Callable[[], str],
+    waivers: Waivers = NO_WAIVERS,
 ) -> list[Step]:
     """Judge every waiting record by what KMS says, write the verdicts, and make the steps."""
     steps: list[Step] = []
     for rows in ledger.unjudged():
-        judged = await judge_live(rows, columns, walk, policy)
+        judged = await judge_live(rows, columns, walk, policy, waivers)
         ledger.judged(
             _row(row.n, row.line, place_of(row), row.key_id, _told(verdict, row.reason), row.cells, _stored(live))
             for row, verdict, live in judged

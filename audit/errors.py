@@ -3,6 +3,7 @@
     Stop                    one line for the operator; never a traceback
     |- UsageFault       2   options that contradict each other or are out of range
     |- InventoryFault   2   the input is not an inventory; names file, line and column
+    |- WaiverFault      2   the waivers cannot be used; names file, line and column
     |- RunDirFault      2   the directory is not a run that this command can work on
     |- TemplateFault    2   the user's own templates cannot be rendered
     |- Interrupted    130   Ctrl-C or SIGTERM
@@ -42,6 +43,12 @@ def no_terminal() -> UsageFault:
 
 class InventoryFault(Stop):
     """The input is no inventory at all. The message begins with ``file:line:column``."""
+
+    exit_code = 2
+
+
+class WaiverFault(Stop):
+    """The file of waivers is none, or states one that cannot be. The message begins with ``file:line:column``."""
 
     exit_code = 2
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from audit.order import Finished
     from audit.run import Run
     from audit.terminal import Terminal
+    from audit.waiver import Waivers
 
 AGAIN = "to go on, give the same command again"
 """What is said to an operator whose interrupt left nothing behind."""
@@ -28,6 +29,7 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
     from audit.order import Order  # noqa: PLC0415  # heavy
 
     def work(screen: "Terminal") -> "Run":
+        waivers = _waivers(given["waivers"], inventory, screen)
         order = Order(
             command=command,
             formats=given["formats"],
@@ -37,6 +39,7 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
             yes=given.get("yes", False),
             max_changes=given.get("max_changes"),
             max_failures=given.get("max_failures", 10),
+            waivers=waivers,
         )
         return run_of(order, given, screen, max_interval=given["max_interval"], interval=given.get("interval"))
 
@@ -44,6 +47,21 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
         return run.new(inventory, Defaults(given["account"], given["region"], given["project_id"]), given["output_dir"])
 
     finish(given, work, begin, told=False)
+
+
+def _waivers(source: str | None, inventory: str, screen: "Terminal") -> "Waivers":
+    """The waivers that were given, on the day that it is. Raises WaiverFault, UsageFault."""
+    from audit.inventory.waivers import read_waivers  # noqa: PLC0415  # heavy
+    from audit.order import stamp  # noqa: PLC0415  # heavy
+    from audit.waiver import NO_WAIVERS  # noqa: PLC0415  # heavy
+
+    if source is None:
+        return NO_WAIVERS
+    if not source.strip():
+        raise UsageFault("--waivers names no file", "name it, or leave the option out")
+    if source == inventory == "-":
+        raise UsageFault("standard input cannot be both the inventory and the waivers", "give a path for one of them")
+    return read_waivers(source, stamp()[:10], clean=screen.scrub.secrets, warn=screen.warn)
 
 
 def run_of(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interval: int, interval: int | None) -> "Run":  # noqa: ANN401

@@ -102,6 +102,7 @@ INVENTORY = _together(
         metavar="DAYS",
         help="Policy: most days between two rotations, 30 to 365.",
     ),
+    option("--waivers", metavar="FILE", help="Waivers, a CSV: which keys are left as they are, why and until when."),
 )
 KMS = _together(
     option("--endpoint", metavar="URL", help="KMS endpoint; may contain {region}. Default: the table of regions."),

@@ -15,6 +15,7 @@ from audit.errors import GuardRefused, Stop
 from audit.halt import Tally
 from audit.plan import SHORTEST_DIGEST, Proposal
 from audit.report.shapes import View
+from audit.waiver import NO_WAIVERS, Waivers
 
 FINISHED = "the run is finished, nothing is left to apply; kms-rotation report renders it again"
 """What is said where `apply` finds nothing to do."""
@@ -48,7 +49,7 @@ class Order:
 
     ``arguments``: the options as given, for the report. ``live``: KMS is read. ``only_plan``: KMS is not written to.
     ``yes``: do not ask. ``approve``: the digest that was reviewed, or its beginning. ``max_failures``: refused steps in
-    a row after which no new one is begun.
+    a row after which no new one is begun. ``waivers``: of a new run; an existing one has its own.
     """
 
     command: str
@@ -60,6 +61,7 @@ class Order:
     approve: str = ""
     max_changes: str | None = None
     max_failures: int = 10
+    waivers: Waivers = NO_WAIVERS
 
 
 @dataclass(frozen=True, slots=True)

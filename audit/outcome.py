@@ -262,18 +262,9 @@ def _unseen(step: History) -> str:
 
 
 _WORSE: Sequence[Outcome] = (
-    Outcome.COMPLIANT,
-    Outcome.REMEDIATED,
-    Outcome.BLOCKED,
-    Outcome.INELIGIBLE,
-    Outcome.NON_COMPLIANT,
-    Outcome.PLANNED,
-    Outcome.NOT_ATTEMPTED,
-    Outcome.UNVERIFIED,
-    Outcome.UNKNOWN,
-    Outcome.REFUSED,
-    Outcome.MISSING,
-)
+    Outcome.COMPLIANT, Outcome.REMEDIATED, Outcome.WAIVED, Outcome.BLOCKED, Outcome.INELIGIBLE, Outcome.NON_COMPLIANT,
+    Outcome.PLANNED, Outcome.NOT_ATTEMPTED, Outcome.UNVERIFIED, Outcome.UNKNOWN, Outcome.REFUSED, Outcome.MISSING,
+)  # fmt: skip
 
 
 def worst(endings: Sequence[Ending]) -> Ending:

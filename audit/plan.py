@@ -12,6 +12,7 @@ from audit.errors import GuardRefused, UsageFault
 from audit.model import DEFAULT_INTERVAL, MAX_INTERVAL, MIN_INTERVAL, Place, Policy
 from audit.outcome import Action, Outcome
 from audit.verdict import Eligible
+from audit.waiver import Waiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +61,19 @@ SHORTEST_DIGEST = 12
 """Characters of a digest that are enough to approve a plan."""
 
 
-def digest(steps: Iterable[Step], policy: Policy, target: str) -> str:
-    """SHA-256 in hex over what will be done, where and under which policy; no times, no sequences.
+def digest(steps: Iterable[Step], policy: Policy, target: str, waivers: Iterable[Waiver] = ()) -> str:
+    """SHA-256 in hex over what will be done, where and under which policy, and what was waived; no times, no sequences.
 
-    ``target``: the host of the endpoint (several: sorted, joined by commas), or ``simulated``. The same plan made
-    again has the same digest.
+    ``target``: the host of the endpoint (several: sorted, joined by commas), or ``simulated``. ``waivers``: all that
+    were given, also those that cover nothing. The same plan made again has the same digest.
     """
     head = f"kms-rotation plan 1\t{policy.max_interval}\t{policy.interval or ''}\t{target}"
-    lines = (
+    lines = [
         f"{step.place.account}\t{step.place.region}\t{step.place.project_id}\t{step.key_id}\t{step.action}\t"
         f"{step.interval or ''}"
         for step in steps
-    )
+    ]
+    lines += ["\t".join(("waiver", *waiver.cells)) for waiver in waivers]
     encoded = [head.encode(), *sorted(line.encode() for line in lines)]
     return hashlib.sha256(b"".join(line + b"\n" for line in encoded)).hexdigest()
 

@@ -19,6 +19,7 @@ from audit.model import Facts, Place, drift
 from audit.outcome import Action, Attempt, Ending, History, Meaning, Outcome, ReadBack, Record, conclude, worst
 from audit.rundir import LEDGER, existing
 from audit.tables import START, EventKind, RecordRow, UnlistedRow, check_version, event_hash, seal
+from audit.waiver import Waivers
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Replay:
     """The reading side of a ledger. Context manager.
 
     ``about``: what the run is, by name (see ``run``). ``course``: the run as a whole. ``steps``: histories by step
-    number. Raises RunDirFault on a directory or version that cannot be read, LedgerFault on a broken file.
+    number. ``waivers``: those that the run was made with. Raises RunDirFault on a directory or version that cannot be
+    read, LedgerFault on a broken file.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -78,6 +80,7 @@ class Replay:
     def _read(self) -> None:
         self.about: dict[str, Any] = {n: json.loads(v) for n, v in self.db.execute("SELECT name, value FROM run")}
         self.columns: tuple[str, ...] = tuple(self.about.get("columns", ()))
+        self.waivers = Waivers.recorded(self.about.get("waivers"))
         self.course, self.steps = Course(), histories(self.db)
         for at, kind, text in self.db.execute("SELECT at, kind, body FROM events WHERE step IS NULL ORDER BY id"):
             self.course.first_at = self.course.first_at or at

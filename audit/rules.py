@@ -182,7 +182,10 @@ _KIND = {rule.id: rule.kind for rule in RULES}
 
 
 def judge(facts: Facts, policy: Policy) -> Verdict:
-    """The verdict on a key, from what is stated of it: never, unknown, not now, then the controls."""
+    """The verdict on a key, from what is stated of it: never, unknown, not now, then the controls.
+
+    Its waivers are another matter, and come second (``verdict.waive``).
+    """
     findings = tuple(Finding(rule.id, evidence) for rule in RULES if (evidence := rule.match(facts, policy)))
     kinds = {_KIND[finding.rule] for finding in findings}
     if Kind.NEVER in kinds:

@@ -74,7 +74,7 @@ class Run:
             self._tally.begin("reading the inventory", 0)
             self._signals.act = self._halt.interrupt
             with self._screen.watch(self._tally):
-                loaded = load(inventory, ledger, self._policy, self._halt, live=order.live)
+                loaded = load(inventory, ledger, self._policy, self._halt, live=order.live, waivers=order.waivers)
             self._columns, self._usable = inventory.columns, loaded.usable
             told = {
                 n: getattr(inventory, n) for n in ("name", "sha256", "encoding", "delimiter", "blank_lines", "warnings")
@@ -112,6 +112,7 @@ class Run:
             hosts=self._hosts,
             proxy=self._target.proxy_shown,
             access_key=self._access_key,
+            waivers=order.waivers.noted(),
         )
         ledger.append(Event(EventKind.PLANNED, None, {"digest": self._digest, "seal": ledger.seal()}))
 
@@ -166,6 +167,7 @@ class Run:
         self._policy, self._columns, self._usable = Policy(**about["policy"]), past.columns, about["usable"]
         if self._order.max_changes is None:
             self._order = replace(self._order, max_changes=about.get("max_changes"))
+        self._order = replace(self._order, waivers=past.waivers)
         self._steps, self._places = stored_steps(past), stored_places(past)
         self._digest = self._digest_on(self._steps, about["hosts"])
         if self._digest != past.course.digest:
@@ -176,6 +178,8 @@ class Run:
         if fault := past.proof().fault:
             raise LedgerFault(f"{past.directory / LEDGER} is not what was written: {fault}", "nothing was sent")
         self._check_approval()
+        if overtaken := past.waivers.overtaken(stamp()[:10]):
+            self._screen.warn(overtaken)
 
     def _check_approval(self) -> None:
         """What was reviewed names the hosts that are written to: an endpoint given anew is another plan."""
@@ -188,7 +192,7 @@ class Run:
             )
 
     def _digest_on(self, steps: Sequence[Step], hosts: Sequence[str]) -> str:
-        return plan.digest(steps, self._policy, self._target.written_to(tuple(hosts)))
+        return plan.digest(steps, self._policy, self._target.written_to(tuple(hosts)), self._order.waivers.entries)
 
     def _go_on(self) -> Stop | None:
         stages = self._connect(self._places)
@@ -271,6 +275,7 @@ class Run:
             policy=self._policy,
             columns=self._columns,
             limits=self._target.limits,
+            waivers=self._order.waivers,
         )
         return self._stages
 

@@ -22,6 +22,7 @@ from audit.signals import Signals, raise_interrupted
 from audit.tables import Event, EventKind, RecordRow
 from audit.verdict import Eligible, Unread, Verdict, verdict_outcome, verdict_reason
 from audit.verify import Crew, unfinished
+from audit.waiver import NO_WAIVERS, Waivers
 from audit.walk import Walk
 
 T = TypeVar("T")
@@ -43,9 +44,10 @@ class Stages:
         policy: Policy,
         columns: Sequence[str],
         limits: Limits,
+        waivers: Waivers = NO_WAIVERS,
     ) -> None:
         self._kms, self._ledger, self._halt, self._tally = kms, ledger, halt, tally
-        self._policy, self._columns, self._limits = policy, columns, limits
+        self._policy, self._columns, self._limits, self._waivers = policy, columns, limits, waivers
         self._width = 2 * limits.concurrency  # so many that the ledger and the wire both always have work
         self._walked = 0.0
 
@@ -58,7 +60,7 @@ class Stages:
         """Walk every place, judge every record by what KMS says, write the verdicts, and make the steps."""
         walk = await self._walk("before", loaded.wanted, now)
         self._tally.begin("judging", 0)
-        steps = await assess(self._ledger, self._columns, walk, self._policy, lambda: str(uuid.uuid4()))
+        steps = await assess(self._ledger, self._columns, walk, self._policy, lambda: str(uuid.uuid4()), self._waivers)
         self._ledger.add_unlisted(unlisted(walk, loaded.wanted))
         return steps
 
@@ -74,7 +76,7 @@ class Stages:
         fresh = [step for step in steps if step.number in left and not journal.steps[step.number].intended]
         records = {step.record for step in fresh}
         rows = [row for row in self._ledger.usable() if row.n in records]
-        judged = await judge_live(rows, self._columns, walk, self._policy)
+        judged = await judge_live(rows, self._columns, walk, self._policy, self._waivers)
         verdicts = {row.n: verdict for row, verdict, _ in judged}
         first = {step.record: step for step in reversed(steps)}
         dropped: dict[int, str] = {}

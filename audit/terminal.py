@@ -23,6 +23,7 @@ from rich.text import Text
 from audit.halt import Tally
 from audit.outcome import Action, Outcome
 from audit.plan import Proposal
+from audit.report import waived
 from audit.report.shapes import View
 from audit.scrub import Scrubber
 
@@ -182,6 +183,8 @@ class Terminal:
         )
         if told.blank_lines:
             remarks.append(f"Blank lines of the inventory, which are no records: {told.blank_lines:,}.")
+        if waivers := waived.to_look_at(told.waivers, told.say):
+            remarks.append(waivers)
         if self._json:
             counts = dict(told.counts)
             self.line("info", told.verdict, counts=counts, directory=str(directory), remarks=remarks)

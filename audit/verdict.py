@@ -1,9 +1,11 @@
 """What is held of a key before anything is sent: findings, and the verdict that follows from them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
+from audit.model import Place
 from audit.outcome import Outcome
+from audit.waiver import Waiver, Waivers
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +18,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Eligible:
-    """Rotation can be switched on or sped up, and a control fails. The only verdict from which a step is made."""
+    """Rotation can be switched on or sped up, and a control fails. The only verdict from which a step is made.
+
+    ``lapsed``, here and elsewhere: a waiver that would cover the key, had it not expired.
+    """
 
     findings: tuple[Finding, ...]
+    lapsed: Waiver | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,16 @@ class Blocked:
     """A not-now rule matches."""
 
     findings: tuple[Finding, ...]
+    lapsed: Waiver | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waived:
+    """An unexpired waiver covers the key, ``by``: whatever else is found or not stated, nothing is done to it."""
+
+    findings: tuple[Finding, ...]
+    by: Waiver
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +64,7 @@ class Undecided:
 
     findings: tuple[Finding, ...]
     missing: tuple[str, ...] = ()
+    lapsed: Waiver | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +76,28 @@ class Unread:
     findings: tuple[Finding, ...] = ()
 
 
-Verdict = Eligible | Compliant | Ineligible | Blocked | Undecided | Unread
+Verdict = Eligible | Compliant | Ineligible | Blocked | Waived | Undecided | Unread
 
 
-def verdict_outcome(verdict: Verdict) -> Outcome:
+def waive(verdict: Verdict, waivers: Waivers, place: Place, key_id: str, key_alias: str) -> Verdict:
+    """The verdict on a key, once its waivers are looked at: after never, before all else that is found.
+
+    A key that is in order has nothing to waive; of one that KMS does not have or that could not be read nothing is
+    known. A waiver for one rule covers a key whose findings name that rule. ``key_alias``: as the report shows it.
+    """
+    match verdict:
+        case Eligible() | Blocked() | Undecided() if waivers.entries:
+            found = {finding.rule for finding in verdict.findings} | {""}
+            covering = [waiver for waiver in waivers.matching(place, key_id, key_alias) if waiver.rule in found]
+            by = next((waiver for waiver in covering if waiver.expires >= waivers.day), None)
+            if by is not None:
+                return Waived(verdict.findings, by, verdict.missing if isinstance(verdict, Undecided) else ())
+            return replace(verdict, lapsed=max(covering, key=lambda waiver: waiver.expires)) if covering else verdict
+        case _:
+            return verdict
+
+
+def verdict_outcome(verdict: Verdict) -> Outcome:  # noqa: PLR0911  # one for each verdict
     """The outcome of a record that gets no step."""
     match verdict:
         case Eligible():
@@ -73,6 +108,8 @@ def verdict_outcome(verdict: Verdict) -> Outcome:
             return Outcome.INELIGIBLE
         case Blocked():
             return Outcome.BLOCKED
+        case Waived():
+            return Outcome.WAIVED
         case Undecided():
             return Outcome.UNKNOWN
         case Unread():
@@ -82,12 +119,18 @@ def verdict_outcome(verdict: Verdict) -> Outcome:
 
 
 def verdict_reason(verdict: Verdict) -> str:
-    """One sentence on why: the evidence of the headline rule, or what is not known."""
+    """One sentence on why: the evidence of the headline rule, what is not known, or the waiver and what it waives."""
     match verdict:
+        case Waived(findings=findings, by=by, missing=missing):
+            waives = [f"{finding.rule} ({finding.evidence})" for finding in findings if by.rule in {"", finding.rule}]
+            waives += [f"what is not stated ({', '.join(missing)})"] if missing and not by.rule else []
+            return f"{by.told}; waives {', '.join(waives)}"
         case Undecided(findings=findings, missing=missing):
             strange = [finding.evidence for finding in findings if finding.rule == "E12"]
-            return "; ".join([f"not stated: {', '.join(missing)}", *strange] if missing else strange)
+            said = [f"not stated: {', '.join(missing)}", *strange] if missing else strange
         case Unread():
             return verdict.why
         case _:
-            return verdict.findings[0].evidence if verdict.findings else ""
+            said = [finding.evidence for finding in verdict.findings[:1]]
+    lapsed = verdict.lapsed if isinstance(verdict, Eligible | Blocked | Undecided) else None
+    return "; ".join([*said, lapsed.lapse] if lapsed else said)

@@ -10,10 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Never, Self, TextIO
 
-from audit.errors import InventoryFault
+from audit.errors import InventoryFault, WaiverFault
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+Fault = InventoryFault | WaiverFault
+"""What a file can be at fault as."""
 
 _BLOCK = 1 << 20
 _SHOWN = 80
@@ -24,14 +27,15 @@ class Source:
     """One open handle that is read in several passes; each is hashed, so that a file that changes is noticed.
 
     ``name``: for people, on one line. ``encoding``: UTF-8, UTF-16 or GB18030. ``sha256``: hex, of all bytes.
-    ``warnings``: sentences for the operator. Raises InventoryFault where the bytes are no text.
+    ``warnings``: sentences for the operator. Raises ``kind``, a fault of the inventory unless it is given, where the
+    bytes are no text.
     """
 
-    def __init__(self, file: io.RawIOBase | io.BufferedIOBase, name: str) -> None:
+    def __init__(self, file: io.RawIOBase | io.BufferedIOBase, name: str, kind: type[Fault] = InventoryFault) -> None:
         self.name = name
         self.sha256 = ""
         self.warnings: list[str] = []
-        self._file = file
+        self._file, self._kind = file, kind
         self._pass = _Hashing(file)
         try:
             self._codec, self.encoding = self._decide_encoding()
@@ -39,19 +43,19 @@ class Source:
             raise self.fault(error) from error
 
     @classmethod
-    def open(cls, source: str, stdin: BinaryIO | None) -> Self:
-        """Open a path, or standard input (``stdin`` or the process's own) for ``-``; raises InventoryFault."""
+    def open(cls, source: str, stdin: BinaryIO | None, kind: type[Fault] = InventoryFault) -> Self:
+        """Open a path, or standard input (``stdin`` or the process's own) for ``-``; raises ``kind``."""
         name = "standard input" if source == "-" else visible(source)
         try:
             file = _opened(source, stdin)
         except FileNotFoundError:
-            raise InventoryFault(f"{name}: no such file; check the path, or give - for standard input") from None
+            raise kind(f"{name}: no such file; check the path, or give - for standard input") from None
         except IsADirectoryError:
-            raise InventoryFault(f"{name}: this is a folder; give the CSV file in it") from None
+            raise kind(f"{name}: this is a folder; give the CSV file in it") from None
         except (OSError, ValueError) as error:
-            raise _unreadable(name, error) from error
+            raise kind(_unreadable(name, error)) from error
         try:
-            return cls(file, name)
+            return cls(file, name, kind)
         except BaseException:
             file.close()
             raise
@@ -66,20 +70,20 @@ class Source:
         return io.TextIOWrapper(io.BufferedReader(self._pass, _BLOCK), encoding=self._codec, newline="\n")
 
     def check(self) -> None:
-        """Raise InventoryFault where the last pass, read to its end, saw other bytes than the first."""
+        """Raise the fault where the last pass, read to its end, saw other bytes than the first."""
         if self._pass.sha256.hexdigest() != self.sha256:
             raise self._changed()
 
-    def fault(self, error: OSError | UnicodeDecodeError) -> InventoryFault:
+    def fault(self, error: OSError | UnicodeDecodeError) -> Fault:
         """What to raise where a pass ended in this error: text that was proven to decode has changed since."""
-        return _unreadable(self.name, error) if isinstance(error, OSError) else self._changed()
+        return self._kind(_unreadable(self.name, error)) if isinstance(error, OSError) else self._changed()
 
     def fail(self, line: int, column: int, what: str) -> Never:
-        """Raise InventoryFault at a line and a column, both counted from 1, the column in characters."""
-        raise InventoryFault(f"{self.name}:{line}:{column}: {what}")
+        """Raise the fault at a line and a column, both counted from 1, the column in characters."""
+        raise self._kind(f"{self.name}:{line}:{column}: {what}")
 
-    def _changed(self) -> InventoryFault:
-        return InventoryFault(f"{self.name}: changed while it was read; run again when it is complete")
+    def _changed(self) -> Fault:
+        return self._kind(f"{self.name}: changed while it was read; run again when it is complete")
 
     def _decide_encoding(self) -> tuple[str, str]:
         """Python's codec and the label for people."""
@@ -100,7 +104,7 @@ class Source:
         return "gb18030", "GB18030"
 
     def _first_flaw(self, codec: str) -> tuple[int, int, int] | None:
-        """Line, column and value of the first byte that is not ``codec``; raises InventoryFault at a NUL."""
+        """Line, column and value of the first byte that is not ``codec``; raises the fault at a NUL."""
         hashing = _Hashing(self._file)
         stream = io.BufferedReader(hashing, _BLOCK)
         decoder = codecs.getincrementaldecoder(codec)()
@@ -124,7 +128,7 @@ class Source:
         return None if flaw is None else (line, column, flaw)
 
     def _refuse_mixture(self) -> None:
-        """Raise InventoryFault where one line is clearly UTF-8 and another is not."""
+        """Raise the fault where one line is clearly UTF-8 and another is not."""
         utf8 = other = 0
         for number, line in enumerate(io.BufferedReader(_Hashing(self._file), _BLOCK), 1):
             if line.isascii():
@@ -173,9 +177,9 @@ def _copied(stream: BinaryIO | io.FileIO) -> io.BufferedRandom:
     return file
 
 
-def _unreadable(name: str, error: Exception) -> InventoryFault:
+def _unreadable(name: str, error: Exception) -> str:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return InventoryFault(f"{name}: cannot be read ({reason}); check the path and its permissions")
+    return f"{name}: cannot be read ({reason}); check the path and its permissions"
 
 
 def quoted(text: str) -> str:

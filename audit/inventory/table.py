@@ -7,7 +7,7 @@ or badly quoted.
 import csv
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Self, TextIO
 
 from audit.cells import unguard
@@ -24,7 +24,7 @@ KNOWN_COLUMNS: tuple[str, ...] = (
 # IGNORECASE never without ASCII: it would let the Kelvin sign pass, which lower() turns into a plain k.
 ANY_KEY_ID = re.compile(KEY_ID.pattern, re.ASCII | re.IGNORECASE)
 
-_CHARACTERS, _LINES = 65_536, 1_000
+CHARACTERS, _LINES = 65_536, 1_000
 """The largest record: it bounds what a quote that is never closed can cost."""
 
 
@@ -57,7 +57,7 @@ class Table:
                 try:
                     row = next(reader, None)
                 except csv.Error as error:
-                    yield RejectedRecord(line, "", _bad_record(error), (lines.give_back().rstrip("\r\n"),))
+                    yield RejectedRecord(line, "", bad_record(error), (lines.give_back().rstrip("\r\n"),))
                     continue
                 if row is None:
                     break
@@ -78,32 +78,56 @@ class Table:
         return len(cells) == len(self.columns) and bool(ANY_KEY_ID.fullmatch(cells[self.key].strip('" \t\r\n')))
 
     def _read_header(self, raw: str) -> tuple[tuple[str, ...], str]:
-        """Columns and delimiter: of those that give a column key_id, the one that gives the most columns."""
+        """Columns and delimiter, which give a column key_id."""
         if not raw:
             self.source.fail(1, 1, "the file is empty; it needs a header with a column key_id, and a line for each key")
-        if len(raw) > _CHARACTERS:
-            self.source.fail(1, 1, f"the first line is longer than {_CHARACTERS:,} characters; it must be the header")
-        readings = []
-        for delimiter in ",;\t":
-            try:
-                cells = next(csv.reader([raw], delimiter=delimiter, strict=True))
-            except csv.Error:
-                continue
-            columns = tuple(_column(number, unguard(cell.strip())) for number, cell in enumerate(cells, 1))
-            readings.append(("key_id" in columns, len(columns), columns, delimiter))
-        if not readings:
-            self.source.fail(1, 1, "the header cannot be read: a quote is not closed, or text follows a closing quote")
-        usable, _, columns, delimiter = max(readings, key=lambda reading: reading[:2])
-        if not usable:
+        columns, delimiter = read_header(self.source, raw, KNOWN_COLUMNS, {"key_id"})
+        if "key_id" not in columns:
             seen = f"the columns are {quoted(', '.join(columns))}" if columns else "the first line is blank"
             self.source.fail(1, 1, f"no column key_id in the header: {seen}; name the column of key ids key_id")
-        earlier: dict[str, int] = {}
-        for number, column in enumerate(columns, 1):
-            if (first := earlier.setdefault(column.casefold(), number)) != number:
-                ends = [end for end, character in enumerate(raw, 1) if character == delimiter]
-                begin = ends[bisect_left(ends, number, key=lambda end: _width(raw[:end], delimiter))] + 1
-                self.source.fail(1, begin, f"column {quoted(column)} is there twice: {first} and {number}; keep one")
+        refuse_twice(self.source, raw, columns, delimiter)
         return columns, delimiter
+
+
+def read_header(
+    source: Source, raw: str, known: Collection[str], wanted: Collection[str]
+) -> tuple[tuple[str, ...], str]:
+    """Columns and delimiter: the one that gives the most of the ``wanted`` columns, and of these the most columns.
+
+    A ``known`` name is in lower case, a nameless column is ``column_N``. Raises the source's fault where the first line
+    cannot be a header.
+    """
+    if len(raw) > CHARACTERS:
+        source.fail(1, 1, f"the first line is longer than {CHARACTERS:,} characters; it must be the header")
+    readings = []
+    for delimiter in ",;\t":
+        try:
+            cells = next(csv.reader([raw], delimiter=delimiter, strict=True))
+        except csv.Error:
+            continue
+        columns = tuple(_column(number, unguard(cell.strip()), known) for number, cell in enumerate(cells, 1))
+        readings.append((len(set(wanted) & set(columns)), len(columns), columns, delimiter))
+    if not readings:
+        source.fail(1, 1, "the header cannot be read: a quote is not closed, or text follows a closing quote")
+    _, _, columns, delimiter = max(readings, key=lambda reading: reading[:2])
+    return columns, delimiter
+
+
+def refuse_twice(source: Source, raw: str, columns: Sequence[str], delimiter: str) -> None:
+    """Raise the source's fault where two columns of the header have one name."""
+    earlier: dict[str, int] = {}
+    for number, column in enumerate(columns, 1):
+        if (first := earlier.setdefault(column.casefold(), number)) != number:
+            begin = begin_of(raw, delimiter, number)
+            source.fail(1, begin, f"column {quoted(column)} is there twice: {first} and {number}; keep one")
+
+
+def begin_of(raw: str, delimiter: str, number: int) -> int:
+    """The character of a line, from 1, at which its cell with this number, from 1, begins."""
+    if number == 1:
+        return 1
+    ends = [end for end, character in enumerate(raw, 1) if character == delimiter]
+    return ends[bisect_left(ends, number, key=lambda end: _width(raw[:end], delimiter))] + 1
 
 
 class _Lines:
@@ -131,8 +155,8 @@ class _Lines:
             raise StopIteration
         self._taken.append(line)
         self._size += len(line)
-        if self._size > _CHARACTERS or len(self._taken) > _LINES:
-            raise csv.Error(f"more than {_CHARACTERS:,} characters or {_LINES:,} lines; is a quote never closed?")
+        if self._size > CHARACTERS or len(self._taken) > _LINES:
+            raise csv.Error(f"more than {CHARACTERS:,} characters or {_LINES:,} lines; is a quote never closed?")
         if len(self._taken) > 1 and self._is_record(line):
             raise csv.Error("a quote is not closed before the next record")
         return line
@@ -150,21 +174,21 @@ class _Lines:
         return self._taken[0]
 
     def _read(self) -> str:
-        line = rest = self._text.readline(_CHARACTERS + 1)
-        while len(rest) > _CHARACTERS and not rest.endswith("\n"):  # no record: its rest is not needed
-            rest = self._text.readline(_CHARACTERS + 1)
+        line = rest = self._text.readline(CHARACTERS + 1)
+        while len(rest) > CHARACTERS and not rest.endswith("\n"):  # no record: its rest is not needed
+            rest = self._text.readline(CHARACTERS + 1)
         return line
 
 
-def _column(number: int, name: str) -> str:
-    return name.lower() if name.lower() in KNOWN_COLUMNS else name or f"column_{number}"
+def _column(number: int, name: str, known: Collection[str]) -> str:
+    return name.lower() if name.lower() in known else name or f"column_{number}"
 
 
 def _width(text: str, delimiter: str) -> int:
     return len(next(csv.reader([text], delimiter=delimiter)))
 
 
-def _bad_record(error: csv.Error) -> str:
+def bad_record(error: csv.Error) -> str:
     """Why a record cannot be told apart; the CSV reader's own words are for programmers."""
     text = str(error)
     if text.startswith("unexpected end"):

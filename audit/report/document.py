@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from audit.report.facets import WaiverLine
 from audit.report.shapes import Run, View
 
 SCHEMA_VERSION = 1
@@ -41,9 +42,16 @@ def pieces(view: View) -> Iterator[str]:
     yield from _array(map(asdict, view.unlisted.all))
     yield ',\n"drift":'
     yield from _array(map(asdict, view.drift.all))
-    yield '},\n"results":'
+    yield '},\n"waivers":'
+    yield from _array(map(_waiver, view.waivers))
+    yield ',\n"results":'
     yield from _array(view.table.rows)
     yield "}\n"
+
+
+def _waiver(line: WaiverLine) -> dict[str, Any]:
+    """A waiver without what is said of it in a report's language."""
+    return {name: value for name, value in asdict(line).items() if name not in {"note", "tone"}}
 
 
 def _array(items: Iterable[Any]) -> Iterator[str]:
