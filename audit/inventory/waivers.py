@@ -104,11 +104,16 @@ def _header(source: Source, raw: str) -> tuple[tuple[str, ...], str]:
     columns, delimiter = read_header(source, raw, COLUMNS, COLUMNS)
     if not columns:
         source.fail(1, 1, f"the first line is blank; it must be the header: {','.join(COLUMNS)}")
+    if not set(columns) & set(COLUMNS):
+        seen = quoted(", ".join(columns))
+        source.fail(1, 1, f"no column of a waiver in the header: the columns are {seen}; write {','.join(COLUMNS)}")
     for number, column in enumerate(columns, 1):
         if column not in COLUMNS:
             near = get_close_matches(column.lower(), COLUMNS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the columns are {', '.join(COLUMNS)}"
-            source.fail(1, begin_of(raw, delimiter, number), f"column {quoted(column)} is none of a waiver; {hint}")
+            nameless = column == f"column_{number}"
+            said = f"column {number} has no name" if nameless else f"column {quoted(column)} is none of a waiver"
+            source.fail(1, begin_of(raw, delimiter, number), f"{said}; {hint}")
     refuse_twice(source, raw, columns, delimiter)
     for column, why in _COMPULSORY.items():
         if column not in columns:
