@@ -28,6 +28,7 @@ from audit.report.rows import COLUMNS
 from audit.rules import table
 from audit.simulator.faults import FAULT_KINDS, FORM
 from audit.tables import EventKind
+from audit.waiver import COLUMNS as OF_WAIVERS
 from tests.command import SCRIPT
 
 ROOT = Path(__file__).parent.parent
@@ -175,6 +176,7 @@ def fields(rehearsal: Path) -> list[str]:
 CLOUD = [getattr(credentials, variable) for variable in ("AK", "SK", "TOKEN", "PROJECT_ID", "DOMAIN_ID")]
 COMPARED: dict[str, Callable[[Path], Sequence[str]]] = {
     "inventory columns": lambda _: KNOWN_COLUMNS,
+    "waiver columns": lambda _: OF_WAIVERS,
     "report columns": lambda _: COLUMNS,
     "cloud variables": lambda _: [*CLOUD, "HTTPS_PROXY"],
     "events": lambda _: [kind.value for kind in EventKind],
@@ -217,7 +219,8 @@ def test_the_commands_of_a_document_work(path: Path, tmp_path: Path) -> None:
     home, folder = tmp_path / "home", tmp_path / "folder"
     home.mkdir()
     folder.mkdir()
-    shutil.copy(EXAMPLE, folder)
+    for example in ROOT.glob("*.example.csv"):
+        shutil.copy(example, folder)
     for found in _SAVED.finditer(text(path)):
         (folder / found["name"]).write_text(found["text"], encoding="utf-8")
     blocks = [found["text"] for found in _EXECUTED.finditer(text(path))]
@@ -233,6 +236,11 @@ def test_the_quick_start_ends_with_a_report(rehearsal: Path) -> None:
     (block,) = [found["text"] for found in _EXECUTED.finditer(quick)]
     assert re.findall(r"^kms-rotation (\w+)", block, re.MULTILINE) == ["check", "remediate"]
     assert "SIMULATED" in text(rehearsal / "report.html")
+
+
+def test_the_readme_shows_the_example_of_waivers() -> None:
+    """What stands in the README is the file that comes along, to the last line."""
+    assert f"```csv\n{text(ROOT / 'waivers.example.csv')}```" in text(README)
 
 
 def test_the_policies_cannot_turn_rotation_off() -> None:

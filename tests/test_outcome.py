@@ -28,9 +28,11 @@ from audit.verdict import (
     Ineligible,
     Undecided,
     Unread,
+    Waived,
     verdict_outcome,
     verdict_reason,
 )
+from audit.waiver import Waiver
 
 ON, OFF = Facts(key_rotation_enabled="true"), Facts(key_rotation_enabled="false")
 DONE, ALREADY, GONE, REFUSED, FORBIDDEN, AGAIN, UNREACHED, THROTTLED, SILENT, STOPPED, _ = (
@@ -143,8 +145,8 @@ def test_every_outcome_of_a_step_is_reached():
 
 
 BEST_FIRST = [
-    "compliant", "remediated", "blocked", "ineligible", "non_compliant", "planned", "not_attempted", "unverified",
-    "unknown", "refused", "missing",
+    "compliant", "remediated", "waived", "blocked", "ineligible", "non_compliant", "planned", "not_attempted",
+    "unverified", "unknown", "refused", "missing",
 ]  # fmt: skip
 
 
@@ -189,6 +191,7 @@ def test_an_outcome_that_nothing_has_counts_for_nothing():
     assert exit_code({"unknown": 0, "refused": 0, "compliant": 3}) == 0
 
 
+WAIVER = Waiver(4, "", "", "cn-*", "", "", "being replaced", "A. Meier", "", "2026-12-31")
 E12 = Finding("E12", "not known to this version: origin 'mars'")
 VERDICTS = [
     (Eligible((Finding("C01", "rotation is off"),)), "non_compliant", "rotation is off"),
@@ -201,6 +204,7 @@ VERDICTS = [
     (Undecided((E12,), ("key_state",)), "unknown", "not stated: key_state; not known to this version: origin 'mars'"),
     (Unread("HTTP 404 KMS.0207", gone=True), "missing", "HTTP 404 KMS.0207"),
     (Unread("no answer"), "unknown", "no answer"),
+    (Waived((Finding("C01", "rotation is off"),), WAIVER), "waived", f"{WAIVER.told}; waives C01 (rotation is off)"),
 ]
 
 

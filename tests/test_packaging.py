@@ -81,7 +81,8 @@ def test_the_sdist_can_be_tested(dist: Path) -> None:
     """The source archive holds what ``make demo`` and ``make test`` need."""
     with tarfile.open(dist / f"{DIST}.tar.gz") as archive:
         names = {name.removeprefix(f"{DIST}/") for name in archive.getnames()}
-    wanted = {"LICENSE", "Makefile", "README.md", "inventory.example.csv", "pyproject.toml", "tests/conftest.py"}
+    examples = {"inventory.example.csv", "waivers.example.csv"}
+    wanted = {"LICENSE", "Makefile", "README.md", "pyproject.toml", "tests/conftest.py"} | examples
     assert wanted | packaged() <= names
 
 

@@ -30,6 +30,8 @@ from audit.stages import Stages
 from audit.tables import Event, EventKind
 from audit.verdict import Eligible, verdict_outcome
 from audit.verify import Crew, unfinished
+from audit.waiver import COLUMNS as OF_WAIVERS
+from audit.waiver import Waiver, Waivers
 from audit.walk import Listing
 
 NOW = "2026-11-24T03:34:00Z"
@@ -364,6 +366,51 @@ def test_only_an_eligible_key_gets_a_step(held, absent, policy, walks):
         by_key = zip(named, expected, strict=True)
         assert outcomes == [Outcome.NOT_ATTEMPTED if known in cured else outcome for known, outcome in by_key]
         assert unlisted in ([key_id(90)], [])
+
+
+waiver_facts = st.fixed_dictionaries({
+    "key_id": st.sampled_from(["", "", key_id(0), key_id(1), key_id(2)]),
+    "region": st.sampled_from(["cn-*", "eu-*", HOME.region]), "key_alias": st.sampled_from(["", "app", "a*", "x*"]),
+    "rule": st.sampled_from(["", "C01", "C02", "E08", "E12"]),
+    "expires": st.sampled_from(["2026-11-23", "2026-11-24", "2027-01-01"]),
+})  # fmt: skip
+some_waivers = st.lists(waiver_facts, max_size=4).map(
+    lambda stated: [
+        Waiver(n, **{**dict.fromkeys(OF_WAIVERS, "x"), "account": "", **one}) for n, one in enumerate(stated, 2)
+    ]
+)
+
+
+@given(st.lists(facts, min_size=1, max_size=6), st.sampled_from([Policy(), Policy(90, 90)]), some_waivers, some_waivers)
+def test_a_waived_key_never_gets_a_step(held, policy, first, more):
+    """With waivers the plan is what it was, less the keys that they cover; a later walk takes those from it as well."""
+    keys = {key_id(n): one for n, one in enumerate(held)}
+    plans = []
+    for some in ([], first, first + more):
+        kms, halt = FaultyKms(keys, {}, {}, []), Halt(instantly)
+        with (
+            tempfile.TemporaryDirectory() as name,
+            Ledger(Path(name, "ledger.sqlite3"), lambda: NOW, Scrubber(), create=True) as book,
+        ):
+            kms.serve(halt, book)
+            now, later = (
+                Stages(
+                    kms, book, halt, Tally(), policy=policy, columns=COLUMNS, limits=LIMITS,
+                    waivers=Waivers(given, NOW[:10]),
+                )
+                for given in (some, first + more)
+            )  # fmt: skip
+            steps = planned(book, list(keys), policy, now)
+            waived = {row.key_id for row in book.usable() if row.outcome == "waived"}
+            left = asyncio.run(later.again(steps, NOW))
+            asyncio.run(later.perform(left, FAILURES, lambda: NOW))
+            kms.reader.close()
+        plans.append(({step.key_id for step in steps}, waived, {step.key_id for step in left}))
+        assert kms.touched == {step.key_id for step in left}
+    (every, none, fewest), (some_steps, some_waived, _), (few, most_waived, all_left) = plans
+    assert not none
+    assert some_steps == every - some_waived
+    assert few == every - most_waived == fewest == all_left
 
 
 SLOW = but(DETAILS, key_rotation_enabled="true", rotation_interval="365")
