@@ -26,13 +26,15 @@ from audit.model import Facts, Key, Place, Policy
 from audit.outcome import ANOTHER_RUN, Outcome
 from audit.plan import Step, digest, make
 from audit.replay import Replay
-from audit.report import render, view
+from audit.report import render, view, waived
 from audit.report.lists import SHOWN
 from audit.report.shapes import Section, View
 from audit.rules import judge
 from audit.scrub import Scrubber
 from audit.tables import Event, EventKind, RecordRow, UnlistedRow
 from audit.verdict import Eligible, verdict_outcome, verdict_reason
+from audit.waiver import COLUMNS as OF_WAIVERS
+from audit.waiver import Waiver, Waivers
 
 NOW = "2026-11-24T05:00:00Z"
 HOME = Place("", "cn-north-4", "0a3cd1c2e5ab49f7a37d1ba2e4a1b9ce")
@@ -380,6 +382,56 @@ def test_run_results_have_the_shape_of_the_contract(whole: Rendered) -> None:
     assert (drift["field"], drift["inventory"], drift["kms"]) == ("key_rotation_enabled", "false", "true")
     assert [list(row) for row in found["results"]] == [list(whole.csv()[0])] * 42
     assert found["results"][0]["line"] == 2
+
+
+# Waivers ------------------------------------------------------------------------------------------------------------
+
+
+def excused(line: int, expires: str, **stated: str) -> Waiver:
+    return Waiver(line, **{**dict.fromkeys(OF_WAIVERS, ""), "approver": "A. Meier", **stated, "expires": expires})
+
+
+def with_waivers(directory: Path, run_id: str) -> Path:
+    """A run of 2026-11-24 with waivers of every standing; two records are waived, by the first one."""
+    days = ("2026-12-25", "2026-12-24", "2026-11-24", "2026-11-23", "2026-12-25", "2026-12-24", "2026-11-25")
+    held = [excused(line, day, region=f"cn-{line}-*") for line, day in enumerate(days, 2)]
+    story = Story(directory, run_id, waivers=Waivers(held, "2026-11-24", "waivers.csv", "9f86d081").noted())
+    for number, line in enumerate((2, 2, 3, 4, 8)):
+        story.end(Outcome.WAIVED, f"{held[line - 2].told}; waives C01 (rotation is off)", key_id(number))
+    story.key(9, CHANGED)
+    return story.write()
+
+
+def test_a_waiver_stands_by_the_day_of_its_run(tmp_path: Path) -> None:
+    """From 30 days before its last one on it is soon over, and the day after that it is; each record counts once."""
+    found = Rendered(tmp_path / "out", with_waivers(tmp_path, "20261124T033400Z-5d0c2a"))
+    assert [(line.line, line.records, line.standing, line.tone, line.note) for line in found.view.waivers] == [
+        (2, 2, "in force", "aside", "31 days left, until 2026-12-25"),
+        (3, 1, "expiring", "doubt", "30 days left, until 2026-12-24"),
+        (4, 1, "expiring", "doubt", "its last day, 2026-11-24, is that of the run"),
+        (5, 0, "expired", "act", "expired on 2026-11-23, and waives nothing"),
+        (6, 0, "unused", "doubt", "31 days left, until 2026-12-25; unused: it covers no record"),
+        (7, 0, "expiring", "doubt", "30 days left, until 2026-12-24; unused: it covers no record"),
+        (8, 1, "expiring", "doubt", "1 day left, until 2026-11-25"),
+    ]
+    assert sum(line.records for line in found.view.waivers) == found.view.counts["waived"] == 5
+    assert list(found.json["waivers"][0]) == [
+        "run_id", "line", "keys", "rule", "reason", "approver", "ticket", "expires", "records", "standing",
+    ]  # fmt: skip
+    assert found.view.waivers[0].keys == "region cn-2-*"
+
+
+def test_the_waivers_of_several_runs_are_told_apart(tmp_path: Path) -> None:
+    """A merged report has the waivers of all its runs, each with its run; without waivers nothing is said."""
+    names = ["20261124T033400Z-5d0c2a", "20261124T033500Z-5d0c2b"]
+    found = Rendered(tmp_path / "out", *(with_waivers(tmp_path, name) for name in names)).view
+    assert [(line.run_id, line.line) for line in found.waivers] == [(name, n) for name in names for n in range(2, 9)]
+    told = waived.to_look_at(found.waivers, found.say)
+    assert told.startswith(
+        f"Waivers to look at, 12 of 14: {names[0]} line 5: expired on 2026-11-23, and waives nothing; {names[1]} line 5"
+    )
+    assert told.endswith("; 7 more in run_results.json.")
+    assert not waived.to_look_at(Rendered(tmp_path / "none", full(tmp_path / "none").write()).view.waivers, found.say)
 
 
 # Several runs -------------------------------------------------------------------------------------------------------
