@@ -85,8 +85,12 @@ def waive(verdict: Verdict, waivers: Waivers, place: Place, key_id: str, key_ali
     A key that is in order has nothing to waive; of one that KMS does not have or that could not be read nothing is
     known. A waiver for one rule covers a key whose findings name that rule. ``key_alias``: as the report shows it.
     """
+    if not waivers.entries:
+        return verdict
     match verdict:
-        case Eligible() | Blocked() | Undecided() if waivers.entries:
+        case Compliant() | Ineligible() | Waived() | Unread():
+            return verdict
+        case Eligible() | Blocked() | Undecided():
             matching = waivers.matching(place, key_id, key_alias)
             if not matching:  # so it is with most of a million keys
                 return verdict
@@ -97,7 +101,7 @@ def waive(verdict: Verdict, waivers: Waivers, place: Place, key_id: str, key_ali
                 return Waived(verdict.findings, by, verdict.missing if isinstance(verdict, Undecided) else ())
             return replace(verdict, lapsed=max(covering, key=lambda waiver: waiver.expires)) if covering else verdict
         case _:
-            return verdict
+            assert_never(verdict)
 
 
 def verdict_outcome(verdict: Verdict) -> Outcome:  # noqa: PLR0911  # one for each verdict
