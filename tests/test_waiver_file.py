@@ -183,15 +183,15 @@ HEADERS = {
     "blank": (f"\n{GOOD}", f"1:1: the first line is blank; it must be the header: {LIST}"),
     "misspelt": (
         HEADER.replace("expires", "expiry"),
-        '1:53: column "expiry" is none of a waiver; did you mean expires?',
+        '1:53: "expiry" is no column of a waiver; did you mean expires?',
     ),
     "misspelt behind a delimiter": (
         HEADER.replace("key_id", '"rea,son"'),
-        '1:1: column "rea,son" is none of a waiver; did you mean reason?',
+        '1:1: "rea,son" is no column of a waiver; did you mean reason?',
     ),
     "another": (
         HEADER.replace("ticket", "owner"),
-        f'1:46: column "owner" is none of a waiver; the columns are {", ".join(COLUMNS)}',
+        f'1:46: "owner" is no column of a waiver; the columns are {", ".join(COLUMNS)}',
     ),
     "nameless": (HEADER.replace("ticket", ""), f"1:46: column 7 has no name; the columns are {', '.join(COLUMNS)}"),
     "twice": (HEADER.replace("ticket", "Reason"), '1:46: column "reason" is there twice: 5 and 7; keep one'),

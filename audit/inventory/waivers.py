@@ -112,7 +112,7 @@ def _header(source: Source, raw: str) -> tuple[tuple[str, ...], str]:
             near = get_close_matches(column.lower(), COLUMNS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the columns are {', '.join(COLUMNS)}"
             nameless = column == f"column_{number}"
-            said = f"column {number} has no name" if nameless else f"column {quoted(column)} is none of a waiver"
+            said = f"column {number} has no name" if nameless else f"{quoted(column)} is no column of a waiver"
             source.fail(1, begin_of(raw, delimiter, number), f"{said}; {hint}")
     refuse_twice(source, raw, columns, delimiter)
     for column, why in _COMPULSORY.items():
