@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from audit.assess import load
+from audit.assess import again, load
 from audit.errors import RunStopped, Stop
 from audit.execute import Journal
 from audit.halt import Halt, Tally
@@ -161,7 +161,7 @@ def lived(directory, kms, policy, processes=4):
     for process in range(processes):
         with Ledger(directory / "ledger.sqlite3", lambda: NOW, Scrubber(), create=not process) as book:
             halt, tally = Halt(instantly), Tally()
-            stages = Stages(kms.serve(halt, book), book, halt, tally, policy=policy, columns=COLUMNS, limits=LIMITS)
+            stages = Stages(kms.serve(halt, book), book, halt, tally, again=again, policy=policy, columns=COLUMNS, limits=LIMITS)
             if process:
                 left = asyncio.run(stages.again(steps, NOW))
             else:
