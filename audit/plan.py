@@ -21,7 +21,7 @@ class Step:
     """One write request to make.
 
     ``number``: its place in the plan, from 1. ``record``: the record it is for. ``interval``: days, None for those
-    that switch. ``sequence``: a lower-case hyphenated UUID that this request carries at every attempt, and no other ever.
+    that switch. ``sequence``: a lower-case hyphenated UUID that this request carries at every attempt, no other ever.
     """
 
     number: int

@@ -21,6 +21,7 @@ from audit.rules import judge
 from audit.rundir import LEDGER
 from audit.tables import RecordRow
 from audit.verdict import Blocked, Ineligible, Undecided, Unread, verdict_reason
+from audit.verify import unfinished
 from audit.walk import Walk
 
 Changes = Mapping[int, Reversal | Doubt]
@@ -38,7 +39,10 @@ def load(past: Replay, ledger: Ledger) -> Loaded:
     if about["command"] == "check":
         raise RunDirFault(f"{where} is a check", "nothing was changed: there is nothing to undo")
     if about["command"] == "rollback":
-        raise RunDirFault(f"{where} is a rollback", "to switch rotation on again: kms-rotation remediate INVENTORY")
+        raise RunDirFault(
+            f"{where} is a rollback, which is not undone",
+            "to switch rotation on again: kms-rotation remediate INVENTORY",
+        )
     proof = past.proof()
     if proof.fault:
         raise LedgerFault(f"{where / LEDGER} is not what was written: {proof.fault}", "nothing was sent")
@@ -49,9 +53,10 @@ def load(past: Replay, ledger: Ledger) -> Loaded:
         raise RunDirFault(f"{where}: nothing was changed by this run", "there is nothing to undo")
     total, held = about["records"], len(changes)
     said = (
-        f"This run undoes {about['id']} (last event {proof.head}). Of its {total:,} records {held:,} had a request that "
-        f"may have changed the key; for the other {total - held:,} there is nothing to undo."
+        f"This run undoes {about['id']} (last event {proof.head}). Of its {total:,} records {held:,} had a request "
+        f"that may have changed the key; for the other {total - held:,} there is nothing to undo."
     )
+    go_on = f"{about['id']} is not finished: kms-rotation apply {where} settles what is not known of its keys."
     return Loaded(
         past.columns,
         about["account"],
@@ -59,7 +64,7 @@ def load(past: Replay, ledger: Ledger) -> Loaded:
         records=len(changes),
         usable=len(changes),
         wanted=wanted,
-        input={**about["input"], "blank_lines": 0, "warnings": [said]},
+        input={**about["input"], "blank_lines": 0, "warnings": [said, *([go_on] if unfinished(past.steps) else [])]},
         undoes={"id": about["id"], "head": proof.head},
     )
 
