@@ -187,7 +187,7 @@ class Run:
         """Work under the policy of an earlier run, where it worked, and judge its steps by their own standard."""
         about = past.about
         if self._target.simulated and not about["simulated"]:
-            raise UsageFault(f"{past.directory} is not a simulated run: --simulate cannot {self._order.command} it")
+            raise UsageFault(f"{past.directory} is not a simulated run: --simulate does not go with it")
         if about["simulated"]:
             self._target = replace(self._target, simulated=True, endpoint=None)
         elif self._target.endpoint is None:

@@ -144,9 +144,12 @@ async def _found(
     for n, (ending, facts) in found.items():
         if ending is None:
             back = intervals[asked[n]]
-            whole = replace(back, facts=back.facts.over(facts)) if back.facts else back
+            if back.facts is None and not back.gone:
+                found[n] = Unread(f"its interval could not be read: {back.fault}"), facts
+                continue
+            whole = replace(back, facts=back.facts and back.facts.over(facts))
             ended, now = _by_state(changes[n], whole, stated[n], policy)
-            found[n] = (ended or _by_interval(changes[n], now), now if back.facts else facts)
+            found[n] = ended or _by_interval(changes[n], now), now
     return found
 
 
