@@ -2,14 +2,16 @@
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from audit.halt import Halt
 from audit.inventory import Inventory
 from audit.ledger import Ledger
 from audit.model import Facts, Key, Place, Policy, RejectedRecord
-from audit.outcome import Outcome, ReadBack
+from audit.outcome import Action, Ending, Outcome, ReadBack
 from audit.plan import Step, make
 from audit.replay import Replay
 from audit.rules import judge
@@ -18,14 +20,31 @@ from audit.verdict import Eligible, Undecided, Unread, Verdict, verdict_outcome,
 from audit.waiver import NO_WAIVERS, Waivers
 from audit.walk import Walk
 
+Assess = Callable[[Walk, Policy], Awaitable[list[Step]]]
+"""Judge every waiting record by what a walk shows, write the verdicts, and make the steps."""
+
+Standing = Mapping[int, Ending | None]
+"""By step number: how a step ends that is needless or impossible now, None where it stands; no entry: not known."""
+
+Again = Callable[[Ledger, Sequence[str], Sequence[Step], Walk, Policy], Awaitable[Standing]]
+"""Judge steps that were not sent by what a walk shows. The texts: the header of the inventory."""
+
 
 @dataclass(slots=True)
 class Loaded:
-    """What an inventory held. ``wanted``: the usable records' key ids by place."""
+    """The records of a new run. ``wanted``: the usable ones' key ids by place. ``assess``: how they are judged.
 
+    ``columns``, ``account``, ``input``: of the inventory. ``undoes``: of a rollback, the run that it undoes.
+    """
+
+    columns: tuple[str, ...]
+    account: str
+    assess: Assess
     records: int = 0
     usable: int = 0
     wanted: dict[Place, set[str]] = field(default_factory=dict)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    undoes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load(
@@ -35,11 +54,15 @@ def load(
 
     Raises what ``halt`` ends with, between two lots of records: a signal never strikes in the middle of a write.
     """
-    loaded = Loaded()
+    wanted: dict[Place, set[str]] = {}
+    judging = functools.partial(assess, ledger, inventory.columns, wanted, waivers=waivers)
+    loaded = Loaded(inventory.columns, inventory.account, judging, wanted=wanted)
     for chunk in inventory.chunks():
         if halt.ending:
             raise halt.ending
         ledger.add_records(list(_rows(chunk, loaded, inventory.columns, policy, waivers, live=live)))
+    noted = ("name", "sha256", "encoding", "delimiter", "blank_lines", "warnings")  # complete now
+    loaded.input = {name: getattr(inventory, name) for name in noted}
     return loaded
 
 
@@ -119,9 +142,10 @@ def stored_places(past: Replay) -> set[Place]:
 
 
 def stored_keys(ledger: Ledger, columns: Sequence[str]) -> Iterator[Key]:
-    """The usable records of a ledger as keys again, to seed a simulated KMS with."""
+    """The usable records of a ledger as keys again, to seed a simulated KMS with: as it said, else as stated."""
     for row in ledger.usable():
-        yield Key(row.line, place_of(row), row.key_id, stated_facts(row, columns), ())
+        said = Facts.of(json.loads(row.live)) if row.live else Facts()
+        yield Key(row.line, place_of(row), row.key_id, said.over(stated_facts(row, columns)), ())
 
 
 async def judge_live(
@@ -168,35 +192,77 @@ def _verdict(row: RecordRow, columns: Sequence[str], look: ReadBack, policy: Pol
     return judge(look.facts.over(stated), policy), look.facts
 
 
+def new_sequence() -> str:
+    """A sequence that no request has had before."""
+    return str(uuid.uuid4())
+
+
 async def assess(
     ledger: Ledger,
     columns: Sequence[str],
+    wanted: Mapping[Place, set[str]],
     walk: Walk,
     policy: Policy,
-    new_sequence: Callable[[], str],
+    *,
     waivers: Waivers = NO_WAIVERS,
 ) -> list[Step]:
-    """Judge every waiting record by what KMS says, write the verdicts, and make the steps."""
+    """Judge every waiting record by what KMS says, write the verdicts, make the steps, and note unlisted keys."""
     steps: list[Step] = []
     for rows in ledger.unjudged():
         judged = await judge_live(rows, columns, walk, policy, waivers)
         ledger.judged(
-            _row(row.n, row.line, place_of(row), row.key_id, _told(verdict, row.reason), row.cells, _stored(live))
+            _row(row.n, row.line, place_of(row), row.key_id, _told(verdict, row.reason), row.cells, stored(live))
             for row, verdict, live in judged
         )
         for row, verdict, _ in judged:
             if isinstance(verdict, Eligible):
                 steps += make(row.n, place_of(row), row.key_id, verdict, policy, new_sequence, len(steps) + 1)
+    ledger.add_unlisted(_unlisted(walk, wanted))
     return steps
 
 
-def _stored(facts: Facts) -> str:
+async def again(
+    ledger: Ledger,
+    columns: Sequence[str],
+    steps: Sequence[Step],
+    walk: Walk,
+    policy: Policy,
+    *,
+    waivers: Waivers = NO_WAIVERS,
+) -> Standing:
+    """Judge steps that bring keys into policy again: one of a key that is in order, or worse off, is over."""
+    records = {step.record for step in steps}
+    rows = [row for row in ledger.usable() if row.n in records]
+    judged = await judge_live(rows, columns, walk, policy, waivers)
+    verdicts = {row.n: verdict for row, verdict, _ in judged}
+    return {
+        step.number: _over(step, verdict)
+        for step in steps
+        for verdict in (verdicts[step.record],)
+        if not isinstance(verdict, Unread) or verdict.gone
+    }
+
+
+def _over(step: Step, verdict: Verdict) -> Ending | None:
+    match verdict:
+        case Eligible(findings=findings) if (step.action is Action.ENABLE) == (findings[0].rule == "C01"):
+            return None
+        case Eligible() if step.action is Action.ENABLE:
+            outcome = Outcome.COMPLIANT
+        case _:
+            outcome = verdict_outcome(verdict)
+    why = "already in order when read again" if outcome is Outcome.COMPLIANT else verdict_reason(verdict)
+    return Ending(outcome, why)
+
+
+def stored(facts: Facts) -> str:
+    """Facts as a ledger holds them."""
     return _encode(facts.stated()) if facts.stated() else ""
 
 
-def unlisted(walk: Walk, wanted: dict[Place, set[str]]) -> Iterator[UnlistedRow]:
+def _unlisted(walk: Walk, wanted: Mapping[Place, set[str]]) -> Iterator[UnlistedRow]:
     """The keys that a walk showed and the inventory does not name."""
     for place in sorted(walk.listings):
         listing = walk.listings[place]
         for key_id in sorted(listing.keys.keys() - wanted.get(place, set())):
-            yield UnlistedRow(place.account, place.region, place.project_id, key_id, _stored(listing.keys[key_id]))
+            yield UnlistedRow(place.account, place.region, place.project_id, key_id, stored(listing.keys[key_id]))

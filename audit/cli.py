@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 def cli() -> None:
     """Prove that KMS keys rotate, and bring it about.
 
-    check reads, plan shows, remediate asks and changes, apply carries a reviewed or interrupted run to its end, report
-    renders again from what was recorded. Only remediate and apply write to the cloud.
+    check reads, plan shows, remediate asks and changes, apply carries a reviewed or interrupted run to its end,
+    rollback undoes a run, report renders again from what was recorded. Only remediate, apply and rollback write to the
+    cloud.
     """
 
 
@@ -108,6 +109,25 @@ def apply(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by na
         return launch.run_of(order, given, screen, max_interval=365, interval=None)
 
     launch.finish(given, work, lambda run: run.resume(run_dir), told=True)
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@options.option("--dry-run", is_flag=True, help="Stop after the plan.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@options.KMS
+@options.GUARDS
+@options.OUTPUT_DIR
+@options.SCREEN
+def rollback(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by name
+    """Undo a run: turn off what it turned on.
+
+    Plan, ask, change back, read back, report, in a run directory of its own. Only what RUN_DIR is known to have
+    changed, and only keys that are still as it left them; intervals that it changed are restored.
+    """
+    if not (given["yes"] or given["dry_run"] or (sys.stdin and sys.stdin.isatty())):
+        raise no_terminal()
+    launch.undo(run_dir, given)
 
 
 @cli.command()

@@ -13,6 +13,7 @@ from audit.kms.credentials import Credentials, from_environment
 from audit.kms.link import Limits, Link
 from audit.kms.regions import endpoint_for, host_of, is_loopback
 from audit.model import DEFAULT_INTERVAL, Key
+from audit.outcome import Action
 from audit.plan import Step
 from audit.scrub import Scrubber
 from audit.simulator import SIMULATED_ENDPOINT, SIMULATED_KEY, Core, SimulatedTransport
@@ -104,5 +105,6 @@ def simulated_kms(keys: Iterable[Key], changed: Iterable[Step]) -> Core:
     known = SIMULATED_CREDENTIALS
     core = Core(keys, access_key=known.access_key, secret_key=known.secret_key)
     for step in changed:
-        core.restore(step.place.region, step.place.project_id, step.key_id, step.interval or DEFAULT_INTERVAL)
+        days = None if step.action is Action.DISABLE else step.interval or DEFAULT_INTERVAL
+        core.restore(step.place.region, step.place.project_id, step.key_id, days)
     return core

@@ -113,10 +113,10 @@ _STOPPED = (
 )
 
 EXIT_CODES: tuple[tuple[int, str], ...] = (
-    (0, "every record is compliant, remediated, ineligible, blocked or waived"),
+    (0, "every record is compliant, remediated, rolled back, ineligible, blocked or waived"),
     (1, _STOPPED),
     (2, "usage error, or the input is not an inventory"),
-    (3, "keys remain non-compliant, planned, refused or missing"),
+    (3, "keys remain non-compliant, planned, refused or missing, or were left alone by a rollback"),
     (4, "something is not known: rejected, unknown, unverified or not attempted, or a place could not be read"),
     (5, "a safety guard refused before any write (size, digest)"),
     (130, "interrupted; the message says how to go on"),

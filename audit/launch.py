@@ -64,6 +64,25 @@ def _waivers(source: str | None, inventory: str, screen: "Terminal") -> "Waivers
     return read_waivers(source, stamp()[:10], clean=screen.scrub.secrets, warn=screen.warn)
 
 
+def undo(run_dir: Path, given: dict[str, Any]) -> None:
+    """Begin a run that undoes another one, and end the process with its exit code."""
+    from audit.order import Order  # noqa: PLC0415  # heavy
+
+    def work(screen: "Terminal") -> "Run":
+        order = Order(
+            command="rollback",
+            formats=given["formats"],
+            arguments=shown(given),
+            only_plan=given["dry_run"],
+            yes=given["yes"],
+            max_changes=given["max_changes"],
+            max_failures=given["max_failures"],
+        )
+        return run_of(order, given, screen, max_interval=365, interval=None)
+
+    finish(given, work, lambda run: run.undo(run_dir, given["output_dir"]), told=False)
+
+
 def run_of(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interval: int, interval: int | None) -> "Run":  # noqa: ANN401
     """The parts of a run, from the options as given. Raises UsageFault."""
     from audit.cloud import Target  # noqa: PLC0415  # heavy

@@ -4,7 +4,7 @@ The way of one key is told by the types: a verdict before anything is sent (``ve
 the answer and the read-back, and from those alone - never from what the program hoped - the outcome.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -29,6 +29,8 @@ class Outcome(StrEnum):
     UNVERIFIED = "unverified"
     UNKNOWN = "unknown"
     NOT_ATTEMPTED = "not_attempted"
+    ROLLED_BACK = "rolled_back"
+    LEFT_ALONE = "left_alone"
 
     @property
     def meaning(self) -> str:
@@ -55,16 +57,24 @@ MEANINGS: Mapping[Outcome, str] = {
     Outcome.UNVERIFIED: "KMS accepted, and no read-back within the polls shows it",
     Outcome.UNKNOWN: "not enough information to judge, or no answer and no read-back",
     Outcome.NOT_ATTEMPTED: "the run ended before this key's turn (interrupt, abort, guard)",
+    Outcome.ROLLED_BACK: "rotation is again as it was before the run that is undone",
+    Outcome.LEFT_ALONE: "not undone: somebody has changed the key since",
 }
 
 _EXIT: Mapping[Outcome, int] = {
     **dict.fromkeys((Outcome.COMPLIANT, Outcome.REMEDIATED, Outcome.INELIGIBLE, Outcome.BLOCKED, Outcome.WAIVED), 0),
     **dict.fromkeys((Outcome.NON_COMPLIANT, Outcome.PLANNED, Outcome.REFUSED, Outcome.MISSING), 3),
+    Outcome.ROLLED_BACK: 0,
+    Outcome.LEFT_ALONE: 3,
     **dict.fromkeys((Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNVERIFIED, Outcome.NOT_ATTEMPTED), 4),
 }
 
-ANOTHER_RUN: frozenset[Outcome] = frozenset(outcome for outcome, code in _EXIT.items() if code) - {Outcome.REJECTED}
-"""The outcomes that go into ``failed.csv``: a record that cannot be used needs another inventory, not another run."""
+ANOTHER_RUN: frozenset[Outcome] = frozenset(outcome for outcome, code in _EXIT.items() if code) - {
+    Outcome.REJECTED,
+    Outcome.LEFT_ALONE,
+}
+"""The outcomes that go into ``failed.csv``: a record that cannot be used needs another inventory, not another run, and
+what somebody has changed since would only be left alone again."""
 
 
 def exit_code(counts: Mapping[str, int], *others: int) -> int:
@@ -80,7 +90,7 @@ class Meaning(StrEnum):
     """What one attempt at a request came to, whatever its status and code were (``kms.codes`` decides)."""
 
     DONE = "done"
-    ALREADY = "already"  # KMS.2901: rotation is already on
+    ALREADY = "already"  # KMS.2901: rotation is already on; to a step that turns it off KMS.0313: it is off
     GONE = "gone"  # 404 KMS.0207
     REFUSED = "refused"
     FORBIDDEN = "forbidden"  # refused for want of permission
@@ -132,6 +142,26 @@ class Action(StrEnum):
 
     ENABLE = "enable"
     SET_INTERVAL = "set-interval"
+    DISABLE = "disable"
+    RESTORE_INTERVAL = "restore-interval"
+
+
+INTERVALS = frozenset({Action.SET_INTERVAL, Action.RESTORE_INTERVAL})
+"""The actions whose effect only the rotation status shows, and no list of keys."""
+
+
+def shows(action: Action, interval: int | None, facts: Facts) -> bool | None:
+    """Whether facts of a key show what a step is for; None where they do not tell.
+
+    Enable needs no look at the interval: it gives 365 days, and a policy below that has a second step.
+    """
+    if facts.rotates is None:
+        return None
+    if action is Action.DISABLE:
+        return not facts.rotates
+    if action is Action.ENABLE or not facts.rotates:
+        return facts.rotates
+    return None if facts.interval is None else facts.interval == interval
 
 
 @dataclass(slots=True)
@@ -162,16 +192,9 @@ class History:
 
     @property
     def satisfied(self) -> bool | None:
-        """Whether the read-back shows what the step was for; None where nothing could be read.
-
-        Enable needs no look at the interval: it gives 365 days, and a policy below that has a second step.
-        """
+        """Whether the read-back shows what the step was for; None where nothing could be read."""
         facts = self.read_back.facts if self.read_back else None
-        if facts is None or facts.rotates is None:
-            return None
-        if self.action is Action.ENABLE or not facts.rotates:
-            return facts.rotates
-        return None if facts.interval is None else facts.interval == self.interval
+        return None if facts is None else shows(self.action, self.interval, facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,96 +203,6 @@ class Ending:
 
     outcome: Outcome
     reason: str
-
-
-def conclude(step: History, *, begun: bool, ended: str) -> Ending:  # noqa: PLR0911  # a table, read from the top
-    """What became of one step, from what is on record alone.
-
-    ``begun``: the plan was approved. ``ended``: why the run ended early, empty where it did not.
-    """
-    if step.superseded is not None:
-        return step.superseded
-    answer = step.answer
-    if step.read_back is not None and step.read_back.gone:
-        return Ending(Outcome.MISSING, f"KMS does not have this key: {step.read_back.fault}")
-    if answer is None:
-        return _unanswered(step, begun=begun, ended=ended)
-    match answer.meaning:
-        case Meaning.GONE:
-            return Ending(Outcome.MISSING, f"KMS does not have this key: {answer.words}")
-        case Meaning.REFUSED | Meaning.FORBIDDEN:
-            return _refused(step, f"KMS refused: {answer.words}")
-        case Meaning.DONE | Meaning.ALREADY:
-            return _accepted(step, answer)
-        case _:
-            return _used_up(step, answer)
-
-
-def _unanswered(step: History, *, begun: bool, ended: str) -> Ending:
-    if not step.intended:
-        if not begun:
-            return Ending(Outcome.PLANNED, "")
-        return Ending(
-            Outcome.NOT_ATTEMPTED, ended or "the key could not be read, or its first step not confirmed, before this"
-        )
-    if step.satisfied:
-        return _shown(step, "no answer on record")
-    if step.attempts and not step.reached:
-        return Ending(Outcome.NOT_ATTEMPTED, f"{ended or 'given up'}; this request met {step.attempts[-1].words}")
-    said = f"the last attempt met {step.attempts[-1].words}" if step.attempts else "it may have been sent"
-    return Ending(Outcome.UNKNOWN, f"no answer on record and no read-back that shows a change; {said}")
-
-
-def _accepted(step: History, answer: Attempt) -> Ending:
-    already = answer.meaning is Meaning.ALREADY
-    if step.satisfied:
-        if already and not step.reached:
-            return Ending(Outcome.COMPLIANT, "already on when the request arrived, confirmed by read-back")
-        return Ending(Outcome.REMEDIATED, "confirmed by read-back" + (" after a repeated request" if already else ""))
-    said = "KMS says it is already on" if already else "KMS accepted"
-    return Ending(Outcome.UNVERIFIED, f"{said}; {_unseen(step)}")
-
-
-def _used_up(step: History, answer: Attempt) -> Ending:
-    count = sum(attempt.meaning is not Meaning.THROTTLED for attempt in step.attempts)
-    tries = f"{count} attempts used up, the last met {answer.words}"
-    if step.satisfied:
-        return _shown(step, tries)
-    if step.satisfied is False:
-        return Ending(Outcome.REFUSED, f"{tries}; the last read-back shows no change")
-    return Ending(Outcome.UNKNOWN, f"{tries}; {_unseen(step)}")
-
-
-def _refused(step: History, said: str) -> Ending:
-    if not step.reached or step.satisfied is False:
-        return Ending(Outcome.REFUSED, said)
-    said = f"{said}, when a request that nobody answered for was sent again"
-    return _shown(step, said) if step.satisfied else Ending(Outcome.UNKNOWN, f"{said}; {_unseen(step)}")
-
-
-def _shown(step: History, but: str) -> Ending:
-    if step.reached:
-        return Ending(Outcome.REMEDIATED, f"confirmed by read-back; {but}")
-    return Ending(Outcome.COMPLIANT, f"on when read back, and no request of this run can have done it; {but}")
-
-
-def _unseen(step: History) -> str:
-    if step.read_back is None:
-        return "it was not read back"
-    if step.read_back.facts is None:
-        return f"the read-back failed: {step.read_back.fault}"
-    return "the read-back does not show it"
-
-
-_WORSE: Sequence[Outcome] = (
-    Outcome.COMPLIANT, Outcome.REMEDIATED, Outcome.WAIVED, Outcome.BLOCKED, Outcome.INELIGIBLE, Outcome.NON_COMPLIANT,
-    Outcome.PLANNED, Outcome.NOT_ATTEMPTED, Outcome.UNVERIFIED, Outcome.UNKNOWN, Outcome.REFUSED, Outcome.MISSING,
-)  # fmt: skip
-
-
-def worst(endings: Sequence[Ending]) -> Ending:
-    """Of the endings of a key's steps, the one that the key ends with."""
-    return max(endings, key=lambda ending: _WORSE.index(ending.outcome))
 
 
 # Of one inventory line ----------------------------------------------------------------------------------------------

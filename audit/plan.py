@@ -1,6 +1,7 @@
 """What will be written: steps, the plan's digest, and the guard on its size.
 
-Only this module makes steps, and only from the verdict ``Eligible``: a key that cannot rotate cannot be written to.
+Only this module makes steps: from the verdict ``Eligible``, so that a key that cannot rotate cannot be written to, and
+from a ``Reversal``, so that nothing can be undone but what a run is known to have changed.
 """
 
 import hashlib
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from audit.errors import GuardRefused, UsageFault
 from audit.model import DEFAULT_INTERVAL, MAX_INTERVAL, MIN_INTERVAL, Place, Policy
 from audit.outcome import Action, Outcome
+from audit.reversal import Reversal
 from audit.verdict import Eligible
 from audit.waiver import Waiver
 
@@ -19,8 +21,8 @@ from audit.waiver import Waiver
 class Step:
     """One write request to make.
 
-    ``number``: its place in the plan, from 1. ``record``: the record it is for. ``interval``: days, None for enable.
-    ``sequence``: a lower-case hyphenated UUID that this request carries at every attempt, and no other request ever.
+    ``number``: its place in the plan, from 1. ``record``: the record it is for. ``interval``: days, None for those
+    that switch. ``sequence``: a lower-case hyphenated UUID that this request carries at every attempt, no other ever.
     """
 
     number: int
@@ -55,6 +57,17 @@ def make(
         Step(number + i, record, place, key_id, action, interval, new_sequence())
         for i, (action, interval) in enumerate(actions)
     )
+
+
+def undo(
+    record: int, place: Place, key_id: str, change: Reversal, new_sequence: Callable[[], str], number: int
+) -> Step:
+    """The one step that takes a change back: rotation off, or the interval that was.
+
+    A key that was switched on and given an interval is switched off: an interval of what does not rotate means nothing.
+    """
+    action = Action.DISABLE if change.before is None else Action.RESTORE_INTERVAL
+    return Step(number, record, place, key_id, action, change.before, new_sequence())
 
 
 SHORTEST_DIGEST = 12

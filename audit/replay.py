@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from audit.conclude import conclude, worst
 from audit.errors import LedgerFault
 from audit.model import Facts, Place, drift
-from audit.outcome import Action, Attempt, Ending, History, Meaning, Outcome, ReadBack, Record, conclude, worst
+from audit.outcome import Action, Attempt, Ending, History, Meaning, Outcome, ReadBack, Record
 from audit.rundir import LEDGER, existing
 from audit.tables import START, EventKind, RecordRow, UnlistedRow, check_version, event_hash, seal
 from audit.waiver import Waivers

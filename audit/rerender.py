@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from audit import __version__
-from audit.errors import ReportFault, RunDirFault, UsageFault
+from audit.errors import ReportFault, RunDirFault
 from audit.order import Screen, stamp
 from audit.replay import Replay
 from audit.report import render, view
-from audit.rundir import existing, reading, run_id
+from audit.rundir import apart, existing, reading, run_id
 
 
 def rerender(
@@ -22,10 +22,8 @@ def rerender(
 
     Raises RunDirFault, LockHeld, LedgerFault, TemplateFault, UsageFault (simulated and real runs) and ReportFault.
     """
-    runs = map(existing, directories)
-    inside = next((run for run in runs if output_dir.resolve().is_relative_to(run.resolve())), None)
-    if inside is not None:
-        raise UsageFault(f"--output-dir {output_dir} is inside the run directory {inside}, which is only read")
+    for run in directories:
+        apart(output_dir, existing(run))
     with contextlib.ExitStack() as stack:
         for directory in directories:
             stack.enter_context(reading(directory))

@@ -5,11 +5,12 @@ import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from audit import __version__, plan
-from audit.assess import load, stored_keys, stored_places, stored_steps
+from audit import __version__, assess, plan, undo
+from audit.assess import Again, Loaded, load, stored_keys, stored_places, stored_steps
 from audit.closing import note_end, report
 from audit.cloud import Cloud, Target, simulated_kms
 from audit.errors import GuardRefused, Interrupted, LedgerFault, RunDirFault, Stop, UsageFault, no_terminal
@@ -22,7 +23,7 @@ from audit.outcome import Meaning, Outcome, exit_code
 from audit.plan import Proposal, Step
 from audit.replay import Replay, histories
 from audit.report import view
-from audit.rundir import LEDGER, Lock, Nursery, existing, run_id
+from audit.rundir import LEDGER, Lock, Nursery, apart, existing, reading, run_id
 from audit.scrub import Scrubber
 from audit.signals import Signals, raise_interrupted
 from audit.stages import Stages, interruptible
@@ -40,6 +41,7 @@ class Run:
         self._halt, self._tally = Halt(), Tally()
         self._signals, self._runner = Signals(), asyncio.Runner()
         self._cloud: Cloud | None = None
+        self._standard: Again = partial(assess.again, waivers=order.waivers)
         self._steps: list[Step] = []
         self._places: set[Place] = set()
         self._columns: tuple[str, ...] = ()
@@ -47,39 +49,55 @@ class Run:
         self._usable, self._digest, self._access_key, self._closed = 0, "", "", False
         self.directory: Path | None = None
 
-    # A new run: check, plan, remediate
+    # A new run: check, plan, remediate, rollback
 
     def new(self, source: str, defaults: Defaults, output_dir: Path) -> Finished:
         """Read an inventory, judge it, plan, and - where the order says so - carry the plan out.
 
         Until the plan is complete nothing is left behind when this fails: it raises Stop. After that it returns.
         """
-        name = run_id(datetime.now(UTC), secrets.token_hex(3), simulated=self._target.simulated)
         with self._signals, self._runner:
-            nursery = Nursery(output_dir, name)
-            try:
-                with Ledger(nursery.path / LEDGER, stamp, self._scrub, create=True) as self._ledger:
-                    self._prepare(name, source, defaults)
-                self._signals.act = self._halt.interrupt  # from here on every ending writes reports
-                self.directory = nursery.publish()
-                self._ledger.reopen(self.directory / LEDGER)
-                return self._end(self._proceed)
-            finally:
-                self._disconnect()
-                nursery.discard()
+            return self._begin(output_dir, lambda: self._read(source, defaults))
 
-    def _prepare(self, name: str, source: str, defaults: Defaults) -> None:
-        order, ledger = self._order, self._ledger
-        with open_inventory(source, defaults, live=order.live) as inventory:
+    def undo(self, directory: Path, output_dir: Path) -> Finished:
+        """Undo what a run changed, in a run of its own; the other is only read. Otherwise as ``new``."""
+        apart(output_dir, existing(directory))
+        with self._signals, self._runner, reading(directory), Replay(directory) as past:
+            self._take_over(past)
+            return self._begin(output_dir, lambda: undo.load(past, self._ledger))
+
+    def _begin(self, output_dir: Path, read: Callable[[], Loaded]) -> Finished:
+        name = run_id(datetime.now(UTC), secrets.token_hex(3), simulated=self._target.simulated)
+        nursery = Nursery(output_dir, name)
+        try:
+            with Ledger(nursery.path / LEDGER, stamp, self._scrub, create=True) as self._ledger:
+                self._prepare(name, read())
+            self._signals.act = self._halt.interrupt  # from here on every ending writes reports
+            self.directory = nursery.publish()
+            self._ledger.reopen(self.directory / LEDGER)
+            return self._end(self._proceed)
+        finally:
+            self._disconnect()
+            nursery.discard()
+
+    def _read(self, source: str, defaults: Defaults) -> Loaded:
+        with open_inventory(source, defaults, live=self._order.live) as inventory:
             self._tally.begin("reading the inventory", 0)
             self._signals.act = self._halt.interrupt
             with self._screen.watch(self._tally):
-                loaded = load(inventory, ledger, self._policy, self._halt, live=order.live, waivers=order.waivers)
-            self._columns, self._usable = inventory.columns, loaded.usable
-            told = {
-                n: getattr(inventory, n) for n in ("name", "sha256", "encoding", "delimiter", "blank_lines", "warnings")
-            }
-        for warning in inventory.warnings:
+                return load(
+                    inventory,
+                    self._ledger,
+                    self._policy,
+                    self._halt,
+                    live=self._order.live,
+                    waivers=self._order.waivers,
+                )
+
+    def _prepare(self, name: str, loaded: Loaded) -> None:
+        order, ledger = self._order, self._ledger
+        self._columns, self._usable = loaded.columns, loaded.usable
+        for warning in loaded.input["warnings"]:
             self._screen.warn(warning)
         if order.live:
             stages = self._connect(set(loaded.wanted))
@@ -100,19 +118,20 @@ class Run:
             simulated=self._target.simulated,
             operator=operator(),
             created_at=stamp(),
-            columns=inventory.columns,
-            account=inventory.account,
+            columns=loaded.columns,
+            account=loaded.account,
             arguments=order.arguments,
             records=loaded.records,
             usable=loaded.usable,
             max_changes=order.max_changes,
-            input=told,
+            input=loaded.input,
             policy=asdict(self._policy),
             endpoint=self._target.endpoint,
             hosts=self._hosts,
             proxy=self._target.proxy_shown,
             access_key=self._access_key,
             waivers=order.waivers.noted(),
+            **({"undoes": loaded.undoes} if loaded.undoes else {}),
         )
         ledger.append(Event(EventKind.PLANNED, None, {"digest": self._digest, "seal": ledger.seal()}))
 
@@ -158,13 +177,8 @@ class Run:
             raise RunDirFault(
                 f"{past.directory} is a check: it has no plan to apply", "kms-rotation plan INVENTORY makes one"
             )
-        if self._target.simulated and not about["simulated"]:
-            raise UsageFault(f"{past.directory} is not a simulated run: --simulate cannot apply it")
-        if about["simulated"]:
-            self._target = replace(self._target, simulated=True, endpoint=None)
-        elif self._target.endpoint is None:
-            self._target = replace(self._target, endpoint=about["endpoint"])
-        self._policy, self._columns, self._usable = Policy(**about["policy"]), past.columns, about["usable"]
+        self._take_over(past)
+        self._columns, self._usable = past.columns, about["usable"]
         if self._order.max_changes is None:
             self._order = replace(self._order, max_changes=about.get("max_changes"))
         self._order = replace(self._order, waivers=past.waivers)
@@ -180,6 +194,21 @@ class Run:
         self._check_approval()
         if overtaken := past.waivers.overtaken(stamp()[:10]):
             self._screen.warn(overtaken)
+
+    def _take_over(self, past: Replay) -> None:
+        """Work under the policy of an earlier run, where it worked, and judge its steps by their own standard."""
+        about = past.about
+        if self._target.simulated and not about["simulated"]:
+            raise UsageFault(f"{past.directory} is not a simulated run: --simulate does not go with it")
+        if about["simulated"]:
+            self._target = replace(self._target, simulated=True, endpoint=None)
+        elif self._target.endpoint is None:
+            self._target = replace(self._target, endpoint=about["endpoint"])
+        self._policy = Policy(**about["policy"])
+        if "rollback" in {about["command"], self._order.command}:
+            self._standard = undo.again
+        else:
+            self._standard = partial(assess.again, waivers=past.waivers)
 
     def _check_approval(self) -> None:
         """What was reviewed names the hosts that are written to: an endpoint given anew is another plan."""
@@ -272,10 +301,10 @@ class Run:
             self._ledger,
             self._halt,
             self._tally,
+            again=self._standard,
             policy=self._policy,
             columns=self._columns,
             limits=self._target.limits,
-            waivers=self._order.waivers,
         )
         return self._stages
 

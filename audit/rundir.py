@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from audit.errors import LockHeld, ReportFault, RunDirFault, RunStopped
+from audit.errors import LockHeld, ReportFault, RunDirFault, RunStopped, UsageFault
 from audit.scrub import Scrubber
 
 LEDGER, LOCK = "ledger.sqlite3", "lock"
@@ -131,6 +131,12 @@ def existing(directory: Path) -> Path:
     if name.startswith(".") and _RUN_ID.fullmatch(name[1:]):
         raise RunDirFault(f"{directory} has no complete plan: its run ended before", "begin a new run")
     return directory
+
+
+def apart(output_dir: Path, directory: Path) -> None:
+    """Raise UsageFault where what is written would come to lie in a run directory that is only read."""
+    if output_dir.resolve().is_relative_to(directory.resolve()):
+        raise UsageFault(f"--output-dir {output_dir} is inside the run directory {directory}, which is only read")
 
 
 def sync_directory(path: Path) -> None:

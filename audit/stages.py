@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import time
-import uuid
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, TypeVar
 
-from audit.assess import Loaded, assess, judge_live, place_of, unlisted
+from audit.assess import Again, Loaded, place_of
 from audit.errors import Interrupted, LedgerFault
 from audit.execute import Journal
 from audit.halt import Halt, Tally
@@ -15,14 +15,12 @@ from audit.kms.client import Kms
 from audit.kms.link import Limits
 from audit.ledger import Clock, Ledger
 from audit.model import Place, Policy
-from audit.outcome import Action, Outcome
+from audit.outcome import INTERVALS, Action
 from audit.plan import Step
 from audit.replay import histories
 from audit.signals import Signals, raise_interrupted
 from audit.tables import Event, EventKind, RecordRow
-from audit.verdict import Eligible, Unread, Verdict, verdict_outcome, verdict_reason
 from audit.verify import Crew, unfinished
-from audit.waiver import NO_WAIVERS, Waivers
 from audit.walk import Walk
 
 T = TypeVar("T")
@@ -32,7 +30,10 @@ STALE_SECONDS = 300
 
 
 class Stages:
-    """What one process does with KMS for one run. ``columns``: the header of the inventory."""
+    """What one process does with KMS for one run.
+
+    ``again``: by which standard steps are judged once more. ``columns``: the header of the inventory.
+    """
 
     def __init__(
         self,
@@ -41,13 +42,13 @@ class Stages:
         halt: Halt,
         tally: Tally,
         *,
+        again: Again,
         policy: Policy,
         columns: Sequence[str],
         limits: Limits,
-        waivers: Waivers = NO_WAIVERS,
     ) -> None:
         self._kms, self._ledger, self._halt, self._tally = kms, ledger, halt, tally
-        self._policy, self._columns, self._limits, self._waivers = policy, columns, limits, waivers
+        self._standard, self._policy, self._columns, self._limits = again, policy, columns, limits
         self._width = 2 * limits.concurrency  # so many that the ledger and the wire both always have work
         self._walked = 0.0
 
@@ -60,9 +61,7 @@ class Stages:
         """Walk every place, judge every record by what KMS says, write the verdicts, and make the steps."""
         walk = await self._walk("before", loaded.wanted, now)
         self._tally.begin("judging", 0)
-        steps = await assess(self._ledger, self._columns, walk, self._policy, lambda: str(uuid.uuid4()), self._waivers)
-        self._ledger.add_unlisted(unlisted(walk, loaded.wanted))
-        return steps
+        return await loaded.assess(walk, self._policy)
 
     async def again(self, steps: Sequence[Step], now: str) -> list[Step]:
         """Walk again and judge every step that was not sent by what KMS says now.
@@ -74,21 +73,18 @@ class Stages:
         journal = Journal(self._ledger, histories(self._ledger.db))
         left = unfinished(journal.steps)
         fresh = [step for step in steps if step.number in left and not journal.steps[step.number].intended]
-        records = {step.record for step in fresh}
-        rows = [row for row in self._ledger.usable() if row.n in records]
-        judged = await judge_live(rows, self._columns, walk, self._policy, self._waivers)
-        verdicts = {row.n: verdict for row, verdict, _ in judged}
+        standing = await self._standard(self._ledger, self._columns, fresh, walk, self._policy)
         first = {step.record: step for step in reversed(steps)}
-        dropped: dict[int, str] = {}
+        dropped: set[int] = set()
         for step in fresh:
             leader = first[step.record]
             if leader is not step and leader.number not in dropped and journal.steps[leader.number].superseded is None:
                 continue  # half of the change is this run's own: what KMS shows now is not the end of it
-            if ending := _superseded(step, verdicts[step.record]):
-                await journal.note(Event(EventKind.SUPERSEDED, step.number, ending))
-                dropped[step.number] = ending["outcome"]
-        unread = {step.number for step in fresh if isinstance(gone := verdicts[step.record], Unread) and not gone.gone}
-        return [step for step in steps if step.number in left - unread - dropped.keys()]
+            if ending := standing.get(step.number):
+                await journal.note(Event(EventKind.SUPERSEDED, step.number, asdict(ending)))
+                dropped.add(step.number)
+        unread = {step.number for step in fresh} - standing.keys()
+        return [step for step in steps if step.number in left - unread - dropped]
 
     async def perform(self, steps: Sequence[Step], max_failures: int, now: Clock) -> None:
         """Send every step, walk again, and read back until each change shows or the polls are used up."""
@@ -104,16 +100,16 @@ class Stages:
             max_failures=max_failures,
         )
         wanted = _wanted(self._ledger.usable())
-        enables = [step for step in steps if step.action is Action.ENABLE]
-        if enables:
-            await hands.carry_out(enables)
-            await hands.confirm(enables, await self._walk("after", wanted, now()))
+        switches = [step for step in steps if step.action not in INTERVALS]
+        if switches:
+            await hands.carry_out(switches)
+            await hands.confirm(switches, await self._walk("after", wanted, now()))
         doubtful = {
             past.record
             for past in journal.steps.values()
             if past.action is Action.ENABLE and past.superseded is None and not past.satisfied
         }
-        intervals = [s for s in steps if s.action is Action.SET_INTERVAL and s.record not in doubtful]
+        intervals = [s for s in steps if s.action in INTERVALS and s.record not in doubtful]
         if intervals:
             await hands.carry_out(intervals)
             await hands.confirm(intervals, None)
@@ -163,17 +159,3 @@ def _wanted(rows: Iterable[RecordRow]) -> dict[Place, set[str]]:
     for row in rows:
         wanted.setdefault(place_of(row), set()).add(row.key_id)
     return wanted
-
-
-def _superseded(step: Step, verdict: Verdict) -> dict[str, str] | None:
-    match verdict:
-        case Unread(gone=False):
-            return None
-        case Eligible(findings=findings) if (step.action is Action.ENABLE) == (findings[0].rule == "C01"):
-            return None
-        case Eligible() if step.action is Action.ENABLE:
-            outcome = Outcome.COMPLIANT
-        case _:
-            outcome = verdict_outcome(verdict)
-    why = "already in order when read again" if outcome is Outcome.COMPLIANT else verdict_reason(verdict)
-    return {"outcome": outcome.value, "reason": why}

@@ -32,8 +32,9 @@ PLAIN_SECONDS = 5.0
 _LOOK_SECONDS = 0.2  # between two looks at how far it is, from which the rate follows
 _WIDTH = 200  # columns of a table where there is no terminal: a key id must not be folded in a log
 _SHOWN = 20  # keys of a plan that are shown; all stand in the report
-_GOOD = frozenset({Outcome.COMPLIANT, Outcome.REMEDIATED})
+_GOOD = frozenset({Outcome.COMPLIANT, Outcome.REMEDIATED, Outcome.ROLLED_BACK})
 _QUIET = frozenset({Outcome.INELIGIBLE, Outcome.BLOCKED, Outcome.WAIVED})
+_STEPS = frozenset({Outcome.NON_COMPLIANT, Outcome.PLANNED})  # what the records with a step are held for before it
 
 
 class _Console(Console):
@@ -137,14 +138,14 @@ class Terminal:
             "info",
             f"Plan: {_keys(proposal.keys)} on {where}: {steps}; at least {_duration(proposal.seconds)} of requests.",
         )
-        rest = ", ".join(
-            f"{count} {o.words}"
-            for o in Outcome
-            if o is not Outcome.NON_COMPLIANT and (count := proposal.counts.get(o))
-        )
+        rest = ", ".join(f"{count} {o.words}" for o in Outcome if o not in _STEPS and (count := proposal.counts.get(o)))
+        undoes = _undoes(proposal)
         if rest:
-            self.line("info", f"Left alone: {rest}.")
-        self.line("info", "Every rotation adds a key version that is billed like another key.")
+            self.line("info", f"{'Without a step' if undoes else 'Left alone'}: {rest}.")
+        cost = "Every rotation adds a key version that is billed like another key."
+        self.line(
+            "info", "A key that is turned off rotates no more; the versions that it has stay." if undoes else cost
+        )
         self.line("info", f"Digest: {proposal.digest}")
 
     def _steps_table(self, proposal: Proposal) -> None:
@@ -167,7 +168,8 @@ class Terminal:
         if self._level < 0 and not self._json:
             self._show(proposal)
         target = "the SIMULATED KMS" if proposal.simulated else ", ".join(proposal.hosts)
-        self._console.print(Text(f"Change {_keys(proposal.keys)} on {target}? [y/N] ", style="bold"), end="")
+        change = _undoes(proposal) or f"Change {_keys(proposal.keys)}"
+        self._console.print(Text(f"{change} on {target}? [y/N] ", style="bold"), end="")
         try:
             answer = sys.stdin.readline()
         except UnicodeDecodeError:
@@ -248,6 +250,18 @@ def _numbers(tally: Tally, told: dict[str, Any]) -> str:
 
 def _actions(proposal: Proposal) -> dict[Action, int]:
     return {action: sum(step.action is action for step in proposal.steps) for action in Action}
+
+
+def _undoes(proposal: Proposal) -> str:
+    """What a plan that undoes a run would do, as the question names it; empty for any other plan."""
+    counts = _actions(proposal)
+    off, back = counts[Action.DISABLE], counts[Action.RESTORE_INTERVAL]
+    parts = [
+        f"turn off rotation of {_keys(off)}" if off else "",
+        f"restore the interval of {_keys(back)}" if back else "",
+    ]
+    told = " and ".join(filter(None, parts))
+    return told[:1].upper() + told[1:]
 
 
 def _keys(count: int) -> str:

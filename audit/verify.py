@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from audit.execute import Journal, Writes, execute
 from audit.halt import Halt, Tally, crew
-from audit.outcome import Action, Attempt, History, Meaning, ReadBack
+from audit.outcome import INTERVALS, Action, Attempt, History, Meaning, ReadBack, shows
 from audit.plan import Step
 from audit.retry import Tries
 from audit.tables import Event, EventKind
@@ -90,7 +90,7 @@ class Crew:
         return await self._look(step) is False
 
     async def _look(self, step: Step) -> bool | None:
-        if step.action is Action.SET_INTERVAL:
+        if step.action in INTERVALS:
             back = await self._reads.rotation(step.place, step.key_id)
         else:
             back = await self._reads.describe(step.place, step.key_id)
@@ -128,7 +128,11 @@ class Crew:
         self._tally.begin("verifying", len(waiting))
         if walk is not None:
             shown = [(step, facts) for step in waiting if (facts := walk.facts(step.place, step.key_id)) is not None]
-            events = [_read_back(step, ReadBack(walk.at, facts)) for step, facts in shown if facts.rotates]
+            events = [
+                _read_back(step, ReadBack(walk.at, facts))
+                for step, facts in shown
+                if shows(step.action, step.interval, facts)
+            ]
             if events:
                 await self._journal.note(*events)
             waiting = [step for step in waiting if not self._journal.steps[step.number].satisfied]

@@ -178,11 +178,14 @@ def test_the_same_client_speaks_to_both() -> None:
 
 
 def test_a_simulated_kms_takes_up_what_was_done_before() -> None:
-    """Steps of an earlier run are on, each with its interval; the rest is as the keys state."""
+    """Steps of an earlier run are on, each with its interval, or off; the rest is as the keys state."""
     steps = [
         Step(1, 1, PLACE, key_id(1), Action.ENABLE, None, SEQUENCE),
         Step(2, 2, PLACE, key_id(2), Action.SET_INTERVAL, 90, SEQUENCE),
+        Step(3, 4, PLACE, key_id(4), Action.DISABLE, None, SEQUENCE),
+        Step(4, 5, PLACE, key_id(5), Action.RESTORE_INTERVAL, 200, SEQUENCE),
     ]
-    kept = simulated_kms([key(number) for number in (1, 2, 3)], steps)
-    states = [kept.state(REGION, PROJECT, key_id(number)) for number in (1, 2, 3)]
-    assert states == [(True, 365), (True, 90), (False, 365)]
+    on = {"key_rotation_enabled": "true", "rotation_interval": "60"}
+    kept = simulated_kms([*(key(number) for number in (1, 2, 3)), key(4, **on), key(5, **on)], steps)
+    states = [kept.state(REGION, PROJECT, key_id(number)) for number in (1, 2, 3, 4, 5)]
+    assert states == [(True, 365), (True, 90), (False, 365), (False, 365), (True, 200)]

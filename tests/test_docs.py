@@ -243,14 +243,18 @@ def test_the_readme_shows_the_example_of_waivers() -> None:
     assert f"```csv\n{text(ROOT / 'waivers.example.csv')}```" in text(README)
 
 
-def test_the_policies_cannot_turn_rotation_off() -> None:
-    """Every policy in the documents parses, and none allows what this program never asks for."""
+def test_the_policies_allow_no_more_than_they_must() -> None:
+    """Three policies: to read, to switch on, to undo. The second cannot turn rotation off, nor the third turn it on."""
     blocks = [found for path in DOCUMENTS for found in re.findall(r"```json\n(.*?)```", text(path), re.DOTALL)]
-    policies = [statement for block in blocks for statement in json.loads(block)["Statement"]]
-    allowed = {action for statement in policies if statement["Effect"] == "Allow" for action in statement["Action"]}
-    assert allowed == {
-        "kms:cmk:list", "kms:cmk:get", "kms:cmk:getRotation", "kms:cmk:enableRotation", "kms:cmk:updateRotation",
-    }  # fmt: skip
+    policies = [json.loads(block)["Statement"] for block in blocks]
+    allowed, denied = (
+        [{action for each in policy if each["Effect"] == effect for action in each["Action"]} for policy in policies]
+        for effect in ("Allow", "Deny")
+    )
+    reading, update = {"kms:cmk:list", "kms:cmk:get", "kms:cmk:getRotation"}, "kms:cmk:updateRotation"
+    on, off = "kms:cmk:enableRotation", "kms:cmk:disableRotation"
+    assert allowed == [reading, reading | {on, update}, reading | {off, update}]
+    assert denied == [set(), {off}, {on}]
 
 
 # What is said of every command --------------------------------------------------------------------------------------

@@ -140,4 +140,4 @@ def test_a_proposal_counts_keys_and_steps_apart():
     both = [*steps("C01", Policy(90, 90)), replace(steps("C02", Policy(90, 90))[0], record=8)]
     proposal = Proposal("d", ("host",), both, {}, 0.15, simulated=False)
     assert proposal.keys == 2
-    assert proposal.actions == {ENABLE: 1, SET: 2}
+    assert proposal.actions == {**dict.fromkeys(Action, 0), ENABLE: 1, SET: 2}

@@ -300,12 +300,14 @@ def test_the_commonest_domain_is_ours() -> None:
 
 
 def test_what_an_earlier_run_did_can_be_restored() -> None:
-    """A restored key has been on for long: every read shows it at once, whatever the lag."""
-    simulated = core([key(1), key(2)], lag=60.0)
+    """A restored key has been on, or off, for long: every read shows it at once, whatever the lag."""
+    simulated = core([key(1), key(2), key(4, key_rotation_enabled="true")], lag=60.0)
     simulated.restore(REGION, PROJECT, key_id(1))
     simulated.restore(REGION, PROJECT, key_id(2), 90)
-    shown = [answer.json() for answer in answers(simulated, (STATUS, on(1)), (STATUS, on(2)))]
-    assert [(told["key_rotation_enabled"], told["rotation_interval"]) for told in shown] == [(True, 365), (True, 90)]
+    simulated.restore(REGION, PROJECT, key_id(4), None)
+    shown = [answer.json() for answer in answers(simulated, (STATUS, on(1)), (STATUS, on(2)), (STATUS, on(4)))]
+    told = [(each["key_rotation_enabled"], each["rotation_interval"]) for each in shown]
+    assert told == [(True, 365), (True, 90), (False, 365)]
     with pytest.raises(KeyError):
         simulated.restore(REGION, PROJECT, key_id(3))
 

@@ -1,6 +1,7 @@
 """KMS as a run sees it: the reads and writes of ``walk`` and ``execute``, over one link."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from audit.halt import Halt
@@ -18,7 +19,14 @@ PAGE = "1000"
 BARREN_PAGES = 10
 """Pages in a row without a new key after which a walk ends as a fault: markers could go on for ever."""
 
-_OPERATIONS = {Action.ENABLE: "enable-key-rotation", Action.SET_INTERVAL: "update-key-rotation-interval"}
+_OPERATIONS = {
+    Action.ENABLE: "enable-key-rotation",
+    Action.SET_INTERVAL: "update-key-rotation-interval",
+    Action.DISABLE: "disable-key-rotation",
+    Action.RESTORE_INTERVAL: "update-key-rotation-interval",
+}
+_OFF = "KMS.0313"
+"""Rotation is off: an answer to whoever asks for its status, a refusal of an interval, and *already* to disabling."""
 _RETRIED = frozenset({Meaning.AGAIN, Meaning.UNREACHED, Meaning.THROTTLED, Meaning.SILENT})
 
 T = TypeVar("T")
@@ -72,7 +80,7 @@ class Kms:
             wire.encode(key_id=key_id),
             lambda payload: wire.rotation(payload, self._scrub),
         )
-        if told.meaning is Meaning.REFUSED and told.code == "KMS.0313":
+        if told.meaning is Meaning.REFUSED and told.code == _OFF:
             return ReadBack(told.at, Facts(key_rotation_enabled="false"))
         return self._read_back(place, told, facts)
 
@@ -82,7 +90,8 @@ class Kms:
         if step.interval is not None:
             fields["rotation_interval"] = step.interval
         told, _ = await self._link.attempt(step.place, _OPERATIONS[step.action], wire.encode(**fields))
-        return told
+        already = step.action is Action.DISABLE and told.meaning is Meaning.REFUSED and told.code == _OFF
+        return replace(told, meaning=Meaning.ALREADY) if already else told
 
     async def _read(
         self, place: Place, operation: str, body: bytes, translate: Callable[[wire.Payload], T]

@@ -99,6 +99,7 @@ def build(
 _SECTIONS: Mapping[Outcome, str] = {
     **dict.fromkeys(words.ATTENTION, "attention"),
     Outcome.REMEDIATED: "changed",
+    Outcome.ROLLED_BACK: "changed",
     Outcome.PLANNED: "planned",
     **dict.fromkeys((Outcome.INELIGIBLE, Outcome.BLOCKED, Outcome.WAIVED), "cannot"),
     Outcome.COMPLIANT: "compliant",

@@ -15,14 +15,16 @@ ATTENTION: tuple[Outcome, ...] = (
     Outcome.REJECTED,
     Outcome.MISSING,
     Outcome.NOT_ATTEMPTED,
+    Outcome.LEFT_ALONE,
     Outcome.NON_COMPLIANT,
 )
 """What somebody has to look at, in the order in which it is told."""
 
 TONES: Mapping[Outcome, str] = {
-    **dict.fromkeys((Outcome.COMPLIANT, Outcome.REMEDIATED), "good"),
+    **dict.fromkeys((Outcome.COMPLIANT, Outcome.REMEDIATED, Outcome.ROLLED_BACK), "good"),
     **dict.fromkeys((Outcome.INELIGIBLE, Outcome.BLOCKED, Outcome.WAIVED), "aside"),
     **dict.fromkeys((Outcome.REFUSED, Outcome.MISSING, Outcome.NON_COMPLIANT, Outcome.PLANNED), "act"),
+    Outcome.LEFT_ALONE: "act",
     **dict.fromkeys((Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNVERIFIED, Outcome.NOT_ATTEMPTED), "doubt"),
 }
 """The colour of an outcome, always beside its name: ``good``, ``aside``, ``act`` or ``doubt``."""

@@ -98,8 +98,8 @@ class Core:
         """Whether rotation is truly on, without lag, and the interval in days; None where there is no such key."""
         return self._keys.state(region, project_id, key_id)
 
-    def restore(self, region: str, project_id: str, key_id: str, interval: int = DEFAULT_INTERVAL) -> None:
-        """Take up what an earlier run did: rotation is on, every ``interval`` days.
+    def restore(self, region: str, project_id: str, key_id: str, interval: int | None = DEFAULT_INTERVAL) -> None:
+        """Take up what an earlier run did: rotation is on, every ``interval`` days; None: it is off.
 
         Raises KeyError where there is no such key.
         """

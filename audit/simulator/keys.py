@@ -162,9 +162,10 @@ class Keys:
         held = self._shelf(region, project_id).get(key_id)
         return None if held is None else (held.now.on, held.now.interval)
 
-    def restore(self, region: str, project_id: str, key_id: str, interval: int) -> None:
-        """Rotation has long been on, every ``interval`` days. Raises KeyError where there is no such key."""
-        self._shelf(region, project_id)[key_id].history = _always(_Rotation("true", interval))
+    def restore(self, region: str, project_id: str, key_id: str, interval: int | None) -> None:
+        """Rotation has long been on, every ``interval`` days; None: off. Raises KeyError where there is no such key."""
+        rotation = _Rotation("false" if interval is None else "true", interval or DEFAULT_INTERVAL)
+        self._shelf(region, project_id)[key_id].history = _always(rotation)
 
     def call(self, request: Request) -> Result:
         """Carry out an operation."""

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from audit.simulator import Core, parse_faults
+from tests.command import FAST, Operator
 from tests.simulated import ACCESS_KEY, PROJECT, REGION, SECRET_KEY, SEQUENCE, core, key, key_id, running
 
 # Importing the SDK writes to ~/.huaweicloud, so it gets a home of its own.
@@ -146,6 +147,23 @@ def test_the_sdk_sets_an_interval_and_reads_it_back(connect: Connect) -> None:
         described = client.list_key_detail(ListKeyDetailRequest(body=OperateKeyRequestBody(key_id=key_id(1)))).key_info
     assert (status.key_rotation_enabled, status.rotation_interval, off.key_rotation_enabled) == (True, 90, False)
     assert (described.key_id, described.realm, described.key_rotation_enabled) == (key_id(1), REGION, "true")
+
+
+def test_the_sdk_sees_that_a_run_was_undone(connect: Connect, operator: Operator) -> None:
+    """After a remediation the SDK sees rotation on; after its rollback off again, and only there."""
+    keys = [key(1), key(2), key(3, key_rotation_enabled="true")]
+
+    def seen() -> list[bool]:
+        bodies = [OperateKeyRequestBody(key_id=one.key_id) for one in keys]
+        asked = [client.show_key_rotation_status(ShowKeyRotationStatusRequest(body=body)) for body in bodies]
+        return [status.key_rotation_enabled for status in asked]
+
+    with running(core(keys)) as base:
+        client = connect(base)
+        first = operator.run("remediate", operator.inventory(keys), "--yes", "--endpoint", base, *FAST)
+        assert (first.exit_code, seen()) == (0, [True, True, True])
+        assert operator.run("rollback", first.directory, "--yes", "--endpoint", base, *FAST).exit_code == 0
+        assert seen() == [False, False, True]
 
 
 def test_the_sdk_signs_with_a_security_token(connect: Connect) -> None:

@@ -19,7 +19,7 @@ from audit.kms.client import BARREN_PAGES, Kms
 from audit.kms.credentials import Credentials
 from audit.kms.link import Limits, Link
 from audit.model import Facts, Place
-from audit.outcome import Action, Attempt, Meaning, ReadBack
+from audit.outcome import INTERVALS, Action, Attempt, Meaning, ReadBack
 from audit.plan import Step
 from audit.retry import BASE, CAP, PATIENCE
 from audit.scrub import Scrubber
@@ -541,6 +541,29 @@ def test_a_write_is_sent_once_per_call(how: Answer) -> None:
 def test_a_write_comes_to_what_was_answered(how: Answer, meaning: Meaning) -> None:
     """The meaning of each kind of answer to a write."""
     told, _, _ = played([how], enable)
+    assert isinstance(told, Attempt)
+    assert told.meaning is meaning
+
+
+@pytest.mark.parametrize(
+    ("action", "how", "meaning"),
+    [
+        (Action.DISABLE, error(400, "KMS.0313"), Meaning.ALREADY),
+        (Action.DISABLE, error(500, "KMS.0313"), Meaning.AGAIN),
+        (Action.DISABLE, error(403, "KMS.0313"), Meaning.FORBIDDEN),
+        (Action.DISABLE, error(400, "KMS.0209"), Meaning.REFUSED),
+        (Action.ENABLE, error(400, "KMS.0313"), Meaning.REFUSED),
+        (Action.SET_INTERVAL, error(400, "KMS.0313"), Meaning.REFUSED),
+        (Action.RESTORE_INTERVAL, error(400, "KMS.0313"), Meaning.REFUSED),
+    ],
+)
+def test_rotation_is_off_means_done_only_to_who_turns_it_off(action: Action, how: Answer, meaning: Meaning) -> None:
+    """KMS.0313, refused as documented, is *already* to a step that disables, and a refusal to every other one."""
+
+    async def send(kms: Kms) -> Attempt:
+        return await kms.write(Step(1, 1, PLACE, KEY, action, 90 if action in INTERVALS else None, SEQUENCE))
+
+    told, _, _ = played([how], send)
     assert isinstance(told, Attempt)
     assert told.meaning is meaning
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from audit.assess import load
+from audit.assess import again, load
 from audit.errors import RunStopped, Stop
 from audit.execute import Journal
 from audit.halt import Halt, Tally
@@ -21,7 +21,7 @@ from audit.inventory import Defaults, open_inventory
 from audit.kms.link import Limits
 from audit.ledger import Ledger
 from audit.model import Facts, Place, Policy
-from audit.outcome import Action, Attempt, Meaning, Outcome, ReadBack
+from audit.outcome import INTERVALS, Action, Attempt, Meaning, Outcome, ReadBack
 from audit.plan import Step
 from audit.replay import Replay, histories
 from audit.rules import judge
@@ -37,7 +37,8 @@ from audit.walk import Listing
 NOW = "2026-11-24T03:34:00Z"
 HOME = Place("", "cn-north-4", "p1")
 ATTEMPTS, FAILURES = 3, 3
-COLUMNS, LIMITS = ("key_id", "region", "project_id"), Limits(20, 1, 1, ATTEMPTS)
+COLUMNS = ("key_id", "region", "project_id")
+TERMS = {"again": again, "columns": COLUMNS, "limits": Limits(20, 1, 1, ATTEMPTS)}
 DETAILS = Facts(key_spec="AES_256", key_state="2", default_key_flag="0", origin="kms", key_rotation_enabled="false")
 
 
@@ -125,11 +126,14 @@ class FaultyKms:
         self.touched.add(step.key_id)
         if facts is None:
             return Meaning.GONE
-        if step.action is Action.ENABLE and facts.rotates:
+        if facts.rotates is (step.action is Action.ENABLE) and step.action not in INTERVALS:
             return Meaning.ALREADY
-        if step.action is Action.SET_INTERVAL and not facts.rotates:
+        if step.action in INTERVALS and not facts.rotates:
             return Meaning.REFUSED
         self.changed.add(step.key_id)
+        if step.action is Action.DISABLE:
+            self.keys[step.key_id] = but(facts, key_rotation_enabled="false")
+            return Meaning.DONE
         days = "365" if step.action is Action.ENABLE else str(step.interval)
         self.keys[step.key_id] = but(facts, key_rotation_enabled="true", rotation_interval=days)
         return Meaning.DONE
@@ -163,7 +167,7 @@ def lived(directory, kms, policy, processes=4):
     for process in range(processes):
         with Ledger(directory / "ledger.sqlite3", lambda: NOW, Scrubber(), create=not process) as book:
             halt, tally = Halt(instantly), Tally()
-            stages = Stages(kms.serve(halt, book), book, halt, tally, policy=policy, columns=COLUMNS, limits=LIMITS)
+            stages = Stages(kms.serve(halt, book), book, halt, tally, policy=policy, **TERMS)
             if process:
                 left = asyncio.run(stages.again(steps, NOW))
             else:
@@ -245,7 +249,7 @@ def test_a_key_costs_at_most_two_syncs_of_the_disk(tmp_path):
     kms = FaultyKms(keys, {}, {}, [])
     with Ledger(tmp_path / "ledger.sqlite3", lambda: NOW, Scrubber(), create=True) as book:
         halt, tally = Halt(instantly), Tally()
-        stages = Stages(kms.serve(halt, book), book, halt, tally, policy=Policy(), columns=COLUMNS, limits=LIMITS)
+        stages = Stages(kms.serve(halt, book), book, halt, tally, policy=Policy(), **TERMS)
         steps = planned(book, list(keys), Policy(), stages)
         before = book.fsyncs
         asyncio.run(stages.perform(steps, FAILURES, lambda: NOW))
@@ -345,7 +349,7 @@ def test_only_an_eligible_key_gets_a_step(held, absent, policy, walks):
     with tempfile.TemporaryDirectory() as name:
         halt = Halt(instantly)
         with Ledger(Path(name, "ledger.sqlite3"), lambda: NOW, Scrubber(), create=True) as book:
-            stages = Stages(kms.serve(halt, book), book, halt, Tally(), policy=policy, columns=COLUMNS, limits=LIMITS)
+            stages = Stages(kms.serve(halt, book), book, halt, Tally(), policy=policy, **TERMS)
             steps = planned(book, named, policy, stages)
             kms.reader.close()
         with Replay(Path(name)) as replay:
@@ -435,7 +439,7 @@ def test_a_plan_is_judged_again_before_it_is_carried_out(meanwhile):
     with tempfile.TemporaryDirectory() as name:
         with Ledger(Path(name, "ledger.sqlite3"), lambda: NOW, Scrubber(), create=True) as book:
             halt = Halt(instantly)
-            stages = Stages(kms.serve(halt, book), book, halt, Tally(), policy=policy, columns=COLUMNS, limits=LIMITS)
+            stages = Stages(kms.serve(halt, book), book, halt, Tally(), policy=policy, **TERMS)
             steps = planned(book, list(kms.keys), policy, stages)
             assert len(steps) == 6
             for known, change in zip(list(kms.keys), meanwhile, strict=True):
