@@ -81,18 +81,12 @@ class Run:
             nursery.discard()
 
     def _read(self, source: str, defaults: Defaults) -> Loaded:
-        with open_inventory(source, defaults, live=self._order.live) as inventory:
+        order = self._order
+        with open_inventory(source, defaults, live=order.live) as inventory:
             self._tally.begin("reading the inventory", 0)
             self._signals.act = self._halt.interrupt
             with self._screen.watch(self._tally):
-                return load(
-                    inventory,
-                    self._ledger,
-                    self._policy,
-                    self._halt,
-                    live=self._order.live,
-                    waivers=self._order.waivers,
-                )
+                return load(inventory, self._ledger, self._policy, self._halt, live=order.live, waivers=order.waivers)
 
     def _prepare(self, name: str, loaded: Loaded) -> None:
         order, ledger = self._order, self._ledger

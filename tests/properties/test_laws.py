@@ -7,6 +7,7 @@ import sqlite3
 import tempfile
 from collections import Counter, defaultdict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,7 @@ from audit.stages import Stages
 from audit.tables import Event, EventKind
 from audit.verdict import Eligible, Waived, verdict_outcome, waive
 from audit.verify import Crew, unfinished
-from audit.waiver import COLUMNS as OF_WAIVERS
-from audit.waiver import Waiver, Waivers
+from audit.waiver import NO_WAIVERS, Waiver, Waivers
 from audit.walk import Listing
 
 NOW = "2026-11-24T03:34:00Z"
@@ -148,11 +148,11 @@ LATE = {"silent after": Meaning.SILENT, "500 after": Meaning.AGAIN}
 FAULTS = ["well", "somebody else was faster", "deleted", "killed after", *EARLY, *LATE]
 
 
-def planned(book, keys, policy, stages):
+def planned(book, keys, policy, stages, waivers=NO_WAIVERS):
     """The steps for an inventory of these keys, in a sealed ledger."""
     text = "key_id,region,project_id\n" + "".join(f"{known},{HOME.region},{HOME.project_id}\n" for known in keys)
     with open_inventory("-", Defaults(), live=True, stdin=io.BytesIO(text.encode())) as inventory:
-        loaded = load(inventory, book, policy, Halt(), live=True)
+        loaded = load(inventory, book, policy, Halt(), live=True, waivers=waivers)
         book.describe(columns=inventory.columns)
     steps = asyncio.run(stages.survey(loaded, NOW))
     book.add_steps(steps)
@@ -398,10 +398,10 @@ def test_a_waived_key_never_gets_a_step(held, policy, some, more):
     ):
         kms.serve(halt, book)
         now, later = (
-            Stages(kms, book, halt, Tally(), policy=policy, columns=COLUMNS, limits=LIMITS, waivers=waivers)
+            Stages(kms, book, halt, Tally(), policy=policy, **TERMS | {"again": partial(again, waivers=waivers)})
             for waivers in both
         )
-        steps = planned(book, list(keys), policy, now)
+        steps = planned(book, list(keys), policy, now, both[0])
         waived = {row.key_id for row in book.usable() if row.outcome == "waived"}
         left = asyncio.run(later.again(steps, NOW))
         asyncio.run(later.perform(left, FAILURES, lambda: NOW))
