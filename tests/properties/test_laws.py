@@ -30,6 +30,7 @@ from audit.scrub import Scrubber
 from audit.stages import Stages
 from audit.tables import Event, EventKind
 from audit.verdict import Eligible, Waived, verdict_outcome, waive
+from audit.verify import Crew, unfinished
 from audit.waiver import COLUMNS as OF_WAIVERS
 from audit.waiver import NO_WAIVERS, Waiver, Waivers
 from audit.walk import Listing
