@@ -18,6 +18,8 @@ from audit.report.shapes import View
 
 FINISHED = "the run is finished, nothing is left to apply; kms-rotation report renders it again"
 """What is said where `apply` finds nothing to do."""
+COMPLETED = "the run was finished but for its SHA256SUMS: reports, evidence and sums were written now, from its ledger"
+"""What is said where `apply` finds a run whose last process was killed at its reports, or whose sums were taken."""
 
 
 class Screen(Protocol):
@@ -48,7 +50,7 @@ class Order:
 
     ``arguments``: the options as given, for the report. ``live``: KMS is read. ``only_plan``: KMS is not written to.
     ``yes``: do not ask. ``approve``: the digest that was reviewed, or its beginning. ``max_failures``: refused steps in
-    a row after which no new one is begun.
+    a row after which no new one is begun. ``sign_key``: the SSH key that signs the sums.
     """
 
     command: str
@@ -60,6 +62,7 @@ class Order:
     approve: str = ""
     max_changes: str | None = None
     max_failures: int = 10
+    sign_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
