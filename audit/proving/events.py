@@ -37,6 +37,7 @@ class _Copy:
         self.unreadable: list[int] = []  # lines
         self.broken: list[int] = []
         self.changed: list[int] = []
+        self.rehashed: list[int] = []
         self.added: list[int] = []
         self.twice: list[int] = []
         self.moved: list[int] = []
@@ -56,8 +57,10 @@ class _Copy:
         if held is None:
             self.added.append(id_)
             return
-        if tuple(held) != row:
+        if tuple(held[:-1]) != row[:-1]:
             self.changed.append(id_)
+        elif held[-1] != row[-1]:
+            self.rehashed.append(id_)
         if id_ > self.at:
             passed = "SELECT id FROM events WHERE id > ? AND id < ?"
             self.missing.update(skipped for (skipped,) in self._db.execute(passed, (self.at, id_)))
@@ -73,6 +76,11 @@ class _Copy:
         told = [
             (self.unreadable, "{} cannot be read: not as this program writes them", "line"),
             (self.changed, "{}: evidence.jsonl and the ledger differ", "event"),
+            (
+                self.rehashed,
+                "{}: the same but for the hash of the one before: one of the chains was made anew",
+                "event",
+            ),
             (self.missing, "{}: in the ledger, and not in evidence.jsonl", "event"),
             (self.moved, "{}: out of order in evidence.jsonl", "event"),
             (self.twice, "{}: more than once in evidence.jsonl", "event"),

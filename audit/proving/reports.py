@@ -116,7 +116,7 @@ def _differences(ours: Path, again: Path, *, exact: bool) -> Iterator[str]:
     """The first rows that differ; where the rows are the same and ``exact``, the first line that differs."""
     found = 0
     with suppress(UnicodeDecodeError, csv.Error, ValueError):  # then it is told by the line
-        for text in _ROWS_OF[ours.name](ours, again) if ours.name in _ROWS_OF else ():
+        for text in _ROWS_OF[ours.name](ours, again, exact) if ours.name in _ROWS_OF else ():
             yield f"{ours.name}, {text}"
             found += 1
             if found == _ROWS:
@@ -142,48 +142,42 @@ def _first_line(ours: Path, again: Path) -> str:
     return "is not what the ledger says"
 
 
-def _csv(ours: Path, again: Path) -> Iterator[str]:
+def _csv(ours: Path, again: Path, exact: bool) -> Iterator[str]:  # noqa: FBT001  # in one table with _json
     """Line, key and columns of every row that differs."""
     for (number, one), (_, other) in zip_longest(_table(ours), _table(again), fillvalue=(0, None)):
         if one is None or other is None:
             yield _missing(f"line {number}", one, other)
-        elif columns := _fields(one, other):
+        elif columns := _fields(one, other, exact=exact):
             yield f"line {number}, key {other.get('key_id', '')}: {', '.join(columns)}"
 
 
-def _json(ours: Path, again: Path) -> Iterator[str]:
-    """Number, key and fields of every result that differs; then every other field."""
+def _json(ours: Path, again: Path, exact: bool) -> Iterator[str]:  # noqa: FBT001  # in one table with _csv
+    """Number, key and fields of every result that differs; where it is to be exact, then every other field."""
     mine, theirs = _whole(ours), _whole(again)
     both = zip_longest(mine.pop("results"), theirs.pop("results"))
     for number, (one, other) in enumerate(both, 1):
         if one is None or other is None:
             yield _missing(f"result {number}", one, other)
-        elif fields := _fields(one, other):
+        elif fields := _fields(one, other, exact=exact):
             yield f"result {number}, key {other.get('key_id', '')}: {', '.join(fields)}"
-    if _version(mine) == _version(theirs):
-        yield from (f"field {field}" for field in _fields(mine, theirs))
-
-
-def _version(told: Mapping[str, Any]) -> str:
-    """The version that a ``run_results.json`` names."""
-    run = told.get("run")
-    return str(run.get("version", "")) if isinstance(run, dict) else ""
+    if exact:
+        yield from (f"field {field}" for field in _fields(mine, theirs, exact=True))
 
 
 _ROWS_OF = {"report.csv": _csv, "failed.csv": _csv, "run_results.json": _json}
 
 
 def _missing(where: str, one: Any, other: Any) -> str:  # noqa: ANN401  # a row of either kind
-    row = one if other is None else other
-    key = row.get("key_id", "") if isinstance(row, dict) else ""
+    key = (one if other is None else other).get("key_id", "")
     if other is None:
         return f"{where}, key {key}: a row that the ledger does not have"
     return f"the end: the row of key {key} is missing"
 
 
-def _fields(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Names of what differs; a name that only one of them has counts."""
-    return [name for name in dict.fromkeys((*other, *one)) if one.get(name, ...) != other.get(name, ...)]
+def _fields(one: Mapping[str, Any], other: Mapping[str, Any], *, exact: bool) -> list[str]:
+    """Names of what differs; where it is to be exact, also what only one of them has."""
+    names = dict.fromkeys((*other, *one)) if exact else [name for name in other if name in one]
+    return [name for name in names if one.get(name, ...) != other.get(name, ...)]
 
 
 def _table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
