@@ -22,6 +22,7 @@ from audit.report import own, render
 
 _ROWS = 5  # differing rows of a file that are named
 _CHUNK = 1 << 20
+_RESULTS = '"results":['
 
 
 def check_reports(replay: Replay, sums: Mapping[str, str], before: Mapping[str, str]) -> Check:
@@ -127,7 +128,7 @@ def _differences(ours: Path, again: Path, *, exact: bool) -> Iterator[str]:
 
 def _read(path: Path) -> bool:
     try:
-        for _ in _table(path) if path.suffix == ".csv" else _results(path):
+        for _ in _table(path) if path.suffix == ".csv" else _parts(path):
             pass
     except (UnicodeDecodeError, csv.Error, ValueError):
         return False
@@ -135,6 +136,8 @@ def _read(path: Path) -> bool:
 
 
 def _first_line(ours: Path, again: Path) -> str:
+    if ours.suffix == ".xlsx":  # it has no lines
+        return "not what the ledger says"
     with ours.open("rb") as a, again.open("rb") as b:
         for number, (one, other) in enumerate(zip_longest(a, b), 1):
             if one != other:
@@ -153,15 +156,15 @@ def _csv(ours: Path, again: Path, exact: bool) -> Iterator[str]:  # noqa: FBT001
 
 def _json(ours: Path, again: Path, exact: bool) -> Iterator[str]:  # noqa: FBT001  # in one table with _csv
     """Number, key and fields of every result that differs; where it is to be exact, then every other field."""
-    mine, theirs = _whole(ours), _whole(again)
-    both = zip_longest(mine.pop("results"), theirs.pop("results"))
-    for number, (one, other) in enumerate(both, 1):
+    mine, theirs = _parts(ours), _parts(again)
+    heads = next(mine), next(theirs)
+    for number, (one, other) in enumerate(zip_longest(mine, theirs), 1):
         if one is None or other is None:
             yield _missing(f"result {number}", one, other)
         elif fields := _fields(one, other, exact=exact):
             yield f"result {number}, key {other.get('key_id', '')}: {', '.join(fields)}"
-    if exact:
-        yield from (f"field {field}" for field in _fields(mine, theirs, exact=True))
+    if exact and heads[0] != heads[1]:
+        yield from (f"field {field}" for field in _fields(*(json.loads(head) for head in heads), exact=True))
 
 
 _ROWS_OF = {"report.csv": _csv, "failed.csv": _csv, "run_results.json": _json}
@@ -194,14 +197,24 @@ def _table(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             before = lines.line_num
 
 
-def _results(path: Path) -> Iterator[Any]:
-    yield from _whole(path)["results"]
+def _parts(path: Path) -> Iterator[Any]:
+    """A ``run_results.json``, read on as it is taken: its text without the results, then each of those.
 
-
-def _whole(path: Path) -> dict[str, Any]:
-    """A ``run_results.json``. Raises ValueError."""
-    told = json.loads(path.read_bytes())
-    rows = told.get("results") if isinstance(told, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError("no results")
-    return dict(told)
+    Raises ValueError where it is not laid out as this program does it.
+    """
+    head: list[str] = []
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            if line.startswith(_RESULTS):
+                break
+            head.append(line)
+        yield "".join(head) + f"{_RESULTS}]}}"
+        if line == f"{_RESULTS}]}}\n":
+            return
+        for line in file:
+            if line == "]}\n":
+                return
+            if not line.startswith("{"):
+                raise ValueError("a result is no object")
+            yield json.loads(line.rstrip("\n").removesuffix(","))
+    raise ValueError("it does not end")

@@ -157,10 +157,12 @@ def test_a_report_altered_in_a_killed_run_is_found(operator: Operator) -> None:
         run = operator.run("plan", operator.inventory(KEYS), "--endpoint", url, *FAST).directory
     (run / SUMS).rename(run / f"{SUMS}.1")
     in_ledger(run, "INSERT INTO events SELECT MAX(id) + 1, at, 'started', NULL, '{}', '' FROM events;")
-    assert "report.csv is what an earlier process wrote" in told(checks(verified(operator, run)), "reports")
+    assert "report.html is what an earlier process wrote" in told(checks(verified(operator, run)), "reports")
+    (run / "report.html").write_bytes(b"")
     (run / "report.csv").write_bytes((run / "report.csv").read_bytes().replace(b"planned", b"missing"))
     found = checks(verified(operator, run))
     assert "report.csv, line 2, key" in told(found, "reports")
+    assert "report.html is what" not in told(found, "reports")
 
 
 @waiting
