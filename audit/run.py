@@ -143,7 +143,11 @@ class Run:
                     raise no_terminal()
                 self._target.check()
                 keep(directory)
-                self._ledger = Ledger(directory / LEDGER, stamp, self._scrub)
+                try:
+                    self._ledger = Ledger(directory / LEDGER, stamp, self._scrub)
+                except LedgerFault:
+                    cover(directory)
+                    raise
                 self.directory = directory
                 return self._end(self._go_on)
         finally:

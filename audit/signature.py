@@ -110,7 +110,7 @@ def check(sums: bytes, signature: Path, signers: Path | None, signer: str) -> Si
     names = [signer]
     if not signer:
         known, told = _asked("find-principals", ["-s", str(signature), "-f", str(signers)], b"")
-        names = told.splitlines() if known else []
+        names = told.replace(",", "\n").splitlines() if known else []
     for name in names:
         if _asked("verify", [*given, "-f", str(signers), "-I", name], sums)[0]:
             return Signed(good=True, who=name, key=key)

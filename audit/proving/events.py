@@ -103,12 +103,12 @@ class _Copy:
 
 def check_evidence(replay: Replay, *, summed: bool) -> Check:
     """``evidence.jsonl`` is the ledger's chain. ``summed``: there are sums, so that it was written to its end."""
+    if not (replay.directory / EVIDENCE).is_file():
+        return Check("evidence", Standing.UNCHECKED, f"there is no {EVIDENCE}: it was never written, or was taken away")
     try:
         copy, lines = _Copy(replay.db), 0
         for lines, text in enumerate(_lines(replay.directory / EVIDENCE), 1):
             copy.take(lines, text)
-    except FileNotFoundError:
-        return Check("evidence", Standing.UNCHECKED, f"there is no {EVIDENCE}: it was never written, or was taken away")
     except OSError as error:
         return Check("evidence", Standing.UNCHECKED, f"{EVIDENCE} cannot be read: {error.strerror}")
     found = copy.findings()
@@ -127,6 +127,8 @@ def check_evidence(replay: Replay, *, summed: bool) -> Check:
 
 def alone(directory: Path) -> list[str]:
     """What is wrong with the chain of ``evidence.jsonl`` in itself, where there is no ledger to compare it with."""
+    if not (directory / EVIDENCE).is_file():
+        return [f"there is no {EVIDENCE}"]
     head, found = START, []
     try:
         for number, text in enumerate(_lines(directory / EVIDENCE), 1):

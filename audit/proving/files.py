@@ -1,5 +1,6 @@
 """The files of a run against its sums, and the signature over those."""
 
+import errno
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ _NOBODY = "nobody signed these sums: whoever can write the directory can make th
 def read(path: Path) -> dict[str, str]:
     """The sums in a file; empty where there are none, or none that this program wrote."""
     try:
-        return parsed(path.read_bytes())
+        return parsed(_content(path))
     except (OSError, ValueError):
         return {}
 
@@ -26,13 +27,20 @@ def earlier(directory: Path) -> dict[str, str]:
     return read(directory / names[-1]) if names else {}
 
 
+def _content(path: Path) -> bytes:
+    """The content of a plain file: to open anything else may wait for good. Raises OSError."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, "it is no plain file")
+    return path.read_bytes()
+
+
 def check_sums(directory: Path) -> Check:
     """Every file that is listed is there and is that file; every file that is there is listed."""
-    try:
-        digests = parsed((directory / SUMS).read_bytes())
-    except FileNotFoundError:
+    if not (directory / SUMS).exists():
         said = f"there is no {SUMS}: the last process was killed before its end, or somebody took it away"
         return Check("sums", Standing.UNCHECKED, said, _strange(directory))
+    try:
+        digests = parsed(_content(directory / SUMS))
     except (OSError, ValueError) as error:
         return Check("sums", Standing.ALTERED, f"{SUMS} cannot be read: {error}")
     found = [text for name, digest in digests.items() if (text := _differs(directory / name, digest))]
@@ -81,11 +89,13 @@ def _strange(directory: Path) -> tuple[str, ...]:
 def check_signature(directory: Path, signers: Path | None, signer: str, *, told_to_sign: bool) -> Check:
     """Who signed the sums. Without signers: whether the signature that is there is whole, though nobody's we know."""
     try:
-        sums = (directory / SUMS).read_bytes()
+        sums = _content(directory / SUMS)
     except OSError:
         return Check("signature", Standing.UNCHECKED, f"there is no {SUMS} that could be signed")
     if not (directory / SIGNATURE).exists():
         return _unsigned(told_to_sign=told_to_sign, demanded=signers is not None)
+    if not (directory / SIGNATURE).is_file():
+        return Check("signature", Standing.ALTERED, f"{SIGNATURE} is no plain file")
     try:
         return _worth(check(sums, directory / SIGNATURE, signers, signer), known=signers is not None)
     except FileNotFoundError:

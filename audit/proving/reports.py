@@ -30,7 +30,7 @@ def check_reports(replay: Replay, sums: Mapping[str, str], before: Mapping[str, 
 
     ``sums``: those of the run, empty where there are none. ``before``: the newest that an earlier process left.
     """
-    there = [name for name in REPORTS if (replay.directory / name).exists()]
+    there = [name for name in REPORTS if (replay.directory / name).is_file()]
     version = own.version(replay)
     with tempfile.TemporaryDirectory(prefix="kms-rotation-") as name:
         again = Path(name)
@@ -57,7 +57,7 @@ class _Compared:
     def one(self, name: str) -> None:
         """Compare one report."""
         ours, again = self._ours / name, self._again / name
-        if not ours.exists():
+        if not ours.is_file():
             self._open.append(f"{name} is not there: it was not written, or was taken away")
         elif not again.exists():
             self._unrendered(name)

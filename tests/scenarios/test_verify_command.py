@@ -1,5 +1,6 @@
 """verify at the console: what stands on which stream, which runs it takes, who signed, and what apply leaves for it."""
 
+import os
 import shutil
 import signal
 import stat
@@ -201,6 +202,30 @@ def test_a_ledger_that_is_not_what_was_written_gets_no_new_sums(operator: Operat
 
 
 @waiting
+def test_a_ledger_that_cannot_be_written_keeps_its_sums(operator: Operator) -> None:
+    """Where apply cannot open the ledger for writing, nothing is sent, and there are sums as before."""
+    run = operator.run("plan", operator.inventory(KEYS), "--simulate", *FAST).directory
+    (run / "ledger.sqlite3-shm").mkdir()
+    ended = operator.run("apply", run, "--yes", *FAST)
+    assert ended.exit_code == 1
+    assert {SUMS, f"{SUMS}.1"} <= names(run)
+    (run / "ledger.sqlite3-shm").rmdir()
+    assert verified(operator, run).stdout == "intact\n"
+
+
+@waiting
+def test_nothing_is_waited_for(operator: Operator) -> None:
+    """A pipe in the place of any file is named, and not read."""
+    for name in ("report.csv", "evidence.jsonl", SUMS, SIGNATURE):
+        run = operator.run("check", operator.inventory(KEYS), "-q").directory
+        (run / name).unlink(missing_ok=True)
+        os.mkfifo(run / name)
+        ended = verified(operator, run)
+        assert (ended.exit_code, ended.stdout) == (1, "altered\n")
+        assert "no plain file" in ended.stderr
+
+
+@waiting
 def test_a_full_disk_leaves_sums_over_what_is_there(operator: Operator) -> None:
     """Where a report could not be written the run ends with 1; evidence and sums cover what is there all the same."""
     inventory = operator.inventory([key(n, key_alias="<" * 200) for n in range(100)])  # longer in a page than anywhere
@@ -264,6 +289,8 @@ def test_a_signature_says_who(operator: Operator) -> None:
     for arguments in ((signers, "--signer", "boss@example.com"), (others,)):
         ended = verified(operator, run, "--allowed-signers", *arguments)
         assert (ended.stdout, altered(checks(ended))) == ("altered\n", {"signature"})
+    several = allow(operator.home, mine, "boss@example.com,auditor@example.com")
+    assert verified(operator, run, "--allowed-signers", several).stdout == "intact\n"
     argv = ["ssh-keygen", "-Y", "verify", "-f", signers, "-I", "auditor@example.com", "-n", "kms-rotation", "-s"]
     with (run / SUMS).open("rb") as sums:
         assert subprocess.run([*argv, run / SIGNATURE], stdin=sums, check=False).returncode == 0
