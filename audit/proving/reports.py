@@ -53,6 +53,7 @@ class _Compared:
         self._good: list[str] = []
         self._open: list[str] = []
         self._bad: list[str] = []
+        self._foreign: list[str] = []
 
     def one(self, name: str) -> None:
         """Compare one report."""
@@ -78,7 +79,7 @@ class _Compared:
         if self._same or name in _ROWS_OF:
             self._bad += differences
         else:
-            self._open.append(f"{name} is not compared: another version of the program wrote it")
+            self._foreign.append(f"{name} is not compared: another version of the program wrote it")
 
     def _unrendered(self, name: str) -> None:
         if not self._sums and listed(self._before, self._ours / name):
@@ -86,7 +87,7 @@ class _Compared:
         elif self._same:
             self._bad.append(f"{name} is there, and the ledger calls for none")
         else:
-            self._open.append(f"{name} is not compared: this version of the program does not write it for this run")
+            self._foreign.append(f"{name} is not compared: this version of the program does not write it for this run")
 
     def check(self, version: str) -> Check:
         """What came out. ``version``: of the program that wrote the run."""
@@ -95,14 +96,14 @@ class _Compared:
             if self._same
             else f"; version {version or 'unknown'} wrote them, this is {__version__}: values were compared"
         )
+        more = (*self._open, *self._foreign)
         if self._bad:
-            return Check("reports", Standing.ALTERED, f"not what the ledger says{how}", (*self._bad, *self._open))
-        if not self._good and not self._open:
+            return Check("reports", Standing.ALTERED, f"not what the ledger says{how}", (*self._bad, *more))
+        if not self._good and not more:
             return Check("reports", Standing.INTACT, "none was asked for")
         told = f"rendered again from the ledger, the same: {', '.join(self._good)}" if self._good else "none compared"
-        html_alone = not self._same and all("another version" in text for text in self._open)
-        standing = Standing.UNCHECKED if self._open and not html_alone else Standing.INTACT
-        return Check("reports", standing, told + how, tuple(self._open))
+        standing = Standing.UNCHECKED if self._open or not self._good else Standing.INTACT
+        return Check("reports", standing, told + how, more)
 
 
 def _equal(one: Path, other: Path) -> bool:
