@@ -25,8 +25,8 @@ def cli() -> None:
     """Prove that KMS keys rotate, and bring it about.
 
     check reads, plan shows, remediate asks and changes, apply carries a reviewed or interrupted run to its end,
-    rollback undoes a run, report renders again from what was recorded. Only remediate, apply and rollback write to the
-    cloud.
+    rollback undoes a run, report renders again from what was recorded, verify checks its evidence. Only remediate,
+    apply and rollback write to the cloud.
     """
 
 
@@ -34,6 +34,7 @@ def cli() -> None:
 @options.INVENTORY
 @options.option("--live", is_flag=True, help="Read KMS and judge the live state, instead of what the inventory states.")
 @options.KMS
+@options.SIGN_KEY
 @options.OUTPUT_DIR
 @options.SCREEN
 def check(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options by name
@@ -50,6 +51,7 @@ def check(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options by n
 @options.INTERVAL
 @options.KMS
 @options.GUARDS
+@options.SIGN_KEY
 @options.OUTPUT_DIR
 @options.SCREEN
 def plan(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options by name
@@ -67,6 +69,7 @@ def plan(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options by na
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @options.KMS
 @options.GUARDS
+@options.SIGN_KEY
 @options.OUTPUT_DIR
 @options.SCREEN
 def remediate(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options by name
@@ -85,6 +88,7 @@ def remediate(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options 
 @click.option("--approve", default="", metavar="DIGEST", help="Do not ask, but refuse any plan but this one.")
 @options.KMS
 @options.GUARDS
+@options.SIGN_KEY
 @options.SCREEN
 def apply(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by name
     """Carry a plan or an interrupted run to its end.
@@ -105,6 +109,7 @@ def apply(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by na
             approve=given["approve"],
             max_changes=given["max_changes"],
             max_failures=given["max_failures"],
+            sign_key=given["sign_key"],
         )
         return launch.run_of(order, given, screen, max_interval=365, interval=None)
 
@@ -117,6 +122,7 @@ def apply(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by na
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @options.KMS
 @options.GUARDS
+@options.SIGN_KEY
 @options.OUTPUT_DIR
 @options.SCREEN
 def rollback(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by name
@@ -152,6 +158,34 @@ def report(run_dirs: tuple[Path, ...], **given: Any) -> None:  # noqa: ANN401  #
     except Stop as stop:
         launch.stopped(screen, stop)
     click.echo(directory)
+
+
+@cli.command()
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@options.option(
+    "--allowed-signers",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Who may sign, as ssh-keygen takes it; without a good signature the run is not intact then.",
+)
+@options.option("--signer", default="", metavar="IDENTITY", help="The one of them who must have signed.")
+@options.QUIET
+@options.LOG_FORMAT
+def verify(run_dir: Path, allowed_signers: Path | None, signer: str, **given: Any) -> None:  # noqa: ANN401  # options
+    """Check the evidence of a run; offline, and nothing is written.
+
+    Prints intact, altered or unchecked. Sums, chain of events, evidence.jsonl, reports and signature are each a line on
+    standard error.
+    """
+    from audit.proving import Standing, verify  # noqa: PLC0415  # heavy
+
+    screen = launch.screen_of({**given, "verbose": False})
+    try:
+        standing = verify(run_dir, allowed_signers, signer, screen.checked)
+    except Stop as stop:
+        launch.stopped(screen, stop)
+    click.echo(standing)
+    sys.exit(0 if standing is Standing.INTACT else 1)
 
 
 @cli.command()

@@ -1,15 +1,18 @@
 """The end of a run: why it ended goes into the ledger, and the reports are written from there."""
 
+import contextlib
+from collections.abc import Callable, Collection
 from pathlib import Path
 
-from audit import __version__
 from audit.errors import GuardRefused, LedgerFault, Stop
+from audit.evidence import export, sum_up
 from audit.halt import Halt
 from audit.ledger import Ledger
-from audit.order import Finished, Order, Screen, stamp
+from audit.order import Finished, Order, Screen
 from audit.outcome import exit_code
 from audit.replay import Replay
-from audit.report import render, view
+from audit.report import own, render
+from audit.signature import sign
 from audit.tables import Event, EventKind
 from audit.verify import unfinished
 
@@ -34,21 +37,60 @@ def note_end(ledger: Ledger, halt: Halt, stop: Stop | None) -> Stop | None:
 def report(directory: Path, stop: Stop | None, halt: Halt, order: Order, digest: str, screen: Screen) -> Finished:
     """Write the reports of a run whose ledger is closed, show the summary, and say how it ended.
 
-    A report that cannot be written is an ending too: it never hides why the run itself ended.
+    A report that cannot be written is an ending too: it never hides why the run itself ended. Evidence and sums are
+    written all the same, over what is there.
     """
-    with Replay(directory) as replay:
-        told = view.build([replay], report_id=replay.about["id"], version=__version__, now=stamp())
-        left = bool(unfinished(replay.steps))
-        code = exit_code(told.counts, _code(halt, stop))
-        try:
-            render.write(told, directory, order.formats)
-        except Stop as fault:
-            why, code = "; ".join(str(each) for each in (stop, fault) if each), exit_code({}, code, fault.exit_code)
-            return Finished(directory, code, why, (stop or fault).next_step)
+    try:
+        with Replay(directory) as replay:
+            told = own.build(replay)
+            left = bool(unfinished(replay.steps))
+            code = exit_code(told.counts, _code(halt, stop))
+            unwritten = _tried(lambda: render.write(told, directory, order.formats))
+            faults = unwritten + prove(replay, order.sign_key)
+    except LedgerFault:
+        cover(directory)
+        raise
+    if not unwritten:
         screen.summary(told, directory)
+    if faults:
+        why = "; ".join(str(each) for each in (stop, *faults) if each)
+        code = exit_code({}, code, *(fault.exit_code for fault in faults))
+        return Finished(directory, code, why, (stop or faults[0]).next_step)
     for place, why in sorted(halt.places.items()):
         screen.warn(f"{place} was given up: {why}")
     return Finished.after(stop, directory, code, digest, left=left)
+
+
+def complete(replay: Replay, formats: Collection[str], sign_key: Path | None) -> list[Stop]:
+    """Write what a process that was killed at its reports did not. Returns what could not be written."""
+    told = own.build(replay)
+    return _tried(lambda: render.write(told, replay.directory, formats)) + prove(replay, sign_key)
+
+
+def prove(replay: Replay, sign_key: Path | None) -> list[Stop]:
+    """Write the evidence, the sums and, with a key, their signature. Returns what could not be written.
+
+    The sums are written whatever went wrong before: the ledger at least is covered.
+    """
+    directory = replay.directory
+    faults = _tried(lambda: export(replay.db, directory), lambda: sum_up(directory))
+    return faults if sign_key is None else faults + _tried(lambda: sign(directory, sign_key))
+
+
+def _tried(*steps: Callable[[], object]) -> list[Stop]:
+    faults: list[Stop] = []
+    for step in steps:
+        try:
+            step()
+        except Stop as fault:
+            faults.append(fault)
+    return faults
+
+
+def cover(directory: Path) -> None:
+    """Write the sums alone, where the reports could not even be begun."""
+    with contextlib.suppress(Stop):  # the run ends with what came before
+        sum_up(directory)
 
 
 def _code(halt: Halt, stop: Stop | None) -> int:

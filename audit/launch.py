@@ -40,6 +40,7 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
             max_changes=given.get("max_changes"),
             max_failures=given.get("max_failures", 10),
             waivers=waivers,
+            sign_key=given["sign_key"],
         )
         return run_of(order, given, screen, max_interval=given["max_interval"], interval=given.get("interval"))
 
@@ -77,6 +78,7 @@ def undo(run_dir: Path, given: dict[str, Any]) -> None:
             yes=given["yes"],
             max_changes=given["max_changes"],
             max_failures=given["max_failures"],
+            sign_key=given["sign_key"],
         )
         return run_of(order, given, screen, max_interval=365, interval=None)
 
@@ -93,6 +95,10 @@ def run_of(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interva
     from audit.plan import check_limit, check_policy  # noqa: PLC0415  # heavy
     from audit.run import Run  # noqa: PLC0415  # heavy
 
+    if order.sign_key is not None:
+        from audit.signature import check_key  # noqa: PLC0415  # rarely needed
+
+        check_key(order.sign_key)
     if given["simulate"] and given["endpoint"]:
         raise UsageFault("--simulate and --endpoint exclude each other")
     if order.max_changes is not None:

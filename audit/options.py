@@ -162,17 +162,25 @@ OUTPUT_DIR = option(
     show_default=True,
     help="Where run directories are made.",
 )
+SIGN_KEY = option(
+    "--sign-key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="SSH key that signs SHA256SUMS, through ssh-keygen; a .pub file asks the agent.",
+)
+QUIET = option("--quiet", "-q", is_flag=True, help="Problems only.")
+LOG_FORMAT = option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What standard error carries.",
+)
 SCREEN = _together(
     option(
         "--format", "formats", type=_Formats(), default=",".join(FORMATS), show_default=True, help="Reports to write."
     ),
     option("--verbose", "-v", is_flag=True, help="One line per request."),
-    option("--quiet", "-q", is_flag=True, help="Problems only."),
-    option(
-        "--log-format",
-        type=click.Choice(["text", "json"]),
-        default="text",
-        show_default=True,
-        help="What standard error carries.",
-    ),
+    QUIET,
+    LOG_FORMAT,
 )

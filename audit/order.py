@@ -19,6 +19,8 @@ from audit.waiver import NO_WAIVERS, Waivers
 
 FINISHED = "the run is finished, nothing is left to apply; kms-rotation report renders it again"
 """What is said where `apply` finds nothing to do."""
+COMPLETED = "the run was finished but for its SHA256SUMS: reports, evidence and sums were written now, from its ledger"
+"""What is said where `apply` finds a run whose last process was killed at its reports, or whose sums were taken."""
 
 
 class Screen(Protocol):
@@ -49,7 +51,8 @@ class Order:
 
     ``arguments``: the options as given, for the report. ``live``: KMS is read. ``only_plan``: KMS is not written to.
     ``yes``: do not ask. ``approve``: the digest that was reviewed, or its beginning. ``max_failures``: refused steps in
-    a row after which no new one is begun. ``waivers``: of a new run; an existing one has its own.
+    a row after which no new one is begun. ``waivers``: of a new run; an existing one has its own. ``sign_key``: the SSH
+    key that signs the sums.
     """
 
     command: str
@@ -62,6 +65,7 @@ class Order:
     max_changes: str | None = None
     max_failures: int = 10
     waivers: Waivers = NO_WAIVERS
+    sign_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,25 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from audit.chain import Proof, prove
 from audit.conclude import conclude, worst
 from audit.errors import LedgerFault
 from audit.model import Facts, Place, drift
 from audit.outcome import Action, Attempt, Ending, History, Meaning, Outcome, ReadBack, Record
 from audit.rundir import LEDGER, existing
-from audit.tables import START, EventKind, RecordRow, UnlistedRow, check_version, event_hash, seal
+from audit.tables import EventKind, RecordRow, UnlistedRow, check_version
 from audit.waiver import Waivers
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """Whether the ledger is what was written: ``fault`` is empty, or says where it is not.
-
-    ``events``: how many; ``head``: SHA-256 of the last event, 64 hex digits.
-    """
-
-    events: int
-    head: str
-    fault: str
 
 
 @dataclass(slots=True)
@@ -100,15 +89,7 @@ class Replay:
 
     def proof(self) -> Proof:
         """Walk the chain of events and compare the seal over records, steps and unlisted keys."""
-        head, count = START, 0
-        for row in self.db.execute("SELECT id, at, kind, step, body, previous FROM events ORDER BY id"):
-            count += 1
-            if row[5] != head or row[0] != count:
-                return Proof(count, head, f"event {row[0]} does not continue the event before it")
-            head = event_hash(*row)
-        if seal(self.db) != self.course.seal:  # an empty seal: the event that held it is gone
-            return Proof(count, head, "run, records, steps or unlisted keys differ from what was sealed with the plan")
-        return Proof(count, head, "")
+        return prove(self.db, self.course.seal)
 
     def rows(self) -> Iterator[RecordRow]:
         """Every record as it was sealed, in the order of the inventory."""

@@ -11,23 +11,24 @@ from typing import Any, TypeVar
 
 from audit import __version__, assess, plan, undo
 from audit.assess import Again, Loaded, load, stored_keys, stored_places, stored_steps
-from audit.closing import note_end, report
+from audit.closing import complete, cover, note_end, report
 from audit.cloud import Cloud, Target, simulated_kms
 from audit.errors import GuardRefused, Interrupted, LedgerFault, RunDirFault, Stop, UsageFault, no_terminal
+from audit.evidence import SUMS, keep
 from audit.halt import Halt, Tally
 from audit.inventory import Defaults, open_inventory
 from audit.ledger import Ledger
 from audit.model import Place, Policy
-from audit.order import FINISHED, Finished, Order, Screen, operator, stamp, started
+from audit.order import COMPLETED, FINISHED, Finished, Order, Screen, operator, stamp, started
 from audit.outcome import Meaning, Outcome, exit_code
 from audit.plan import Proposal, Step
 from audit.replay import Replay, histories
-from audit.report import view
+from audit.report import own
 from audit.rundir import LEDGER, Lock, Nursery, apart, existing, reading, run_id
 from audit.scrub import Scrubber
 from audit.signals import Signals, raise_interrupted
 from audit.stages import Stages, interruptible
-from audit.tables import Event, EventKind
+from audit.tables import Event, EventKind, check_version
 from audit.verify import unfinished
 
 T = TypeVar("T")
@@ -150,18 +151,33 @@ class Run:
                     self._recall(past)
                     left = unfinished(past.steps)
                     if not left and past.course.last_kind is EventKind.ENDED:
-                        told = view.build([past], report_id=past.about["id"], version=__version__, now=stamp())
-                        code = exit_code(told.counts, 4 if past.course.places else 0)
-                        return Finished(directory, code, next_step=FINISHED)
+                        return self._left_alone(past)
+                    check_version(past.db, directory / LEDGER, exact=True)
                 if not (self._order.yes or self._order.approve or self._screen.can_ask()):
                     raise no_terminal()
                 self._target.check()
-                self._ledger = Ledger(directory / LEDGER, stamp, self._scrub)
+                keep(directory)
+                try:
+                    self._ledger = Ledger(directory / LEDGER, stamp, self._scrub)
+                except LedgerFault:
+                    cover(directory)
+                    raise
                 self.directory = directory
                 return self._end(self._go_on)
         finally:
             self._disconnect()
             lock.release()
+
+    def _left_alone(self, past: Replay) -> Finished:
+        """Nothing to apply. A run that was killed at its reports, or has lost its sums, gets them now."""
+        code = exit_code(own.build(past).counts, 4 if past.course.places else 0)
+        if (past.directory / SUMS).exists():
+            return Finished(past.directory, code, next_step=FINISHED)
+        keep(past.directory)
+        if faults := complete(past, own.formats(past) or self._order.formats, self._order.sign_key):
+            why = "; ".join(map(str, faults))
+            return Finished(past.directory, exit_code({}, code, faults[0].exit_code), why, faults[0].next_step)
+        return Finished(past.directory, code, next_step=COMPLETED)
 
     def _recall(self, past: Replay) -> None:
         about = past.about
@@ -270,6 +286,7 @@ class Run:
         if self.directory is None:
             raise stop or RunDirFault("the run ended before it had a directory")
         if self._closed and stop:  # it was the reports that failed
+            cover(self.directory)
             return Finished(self.directory, stop.exit_code, str(stop), stop.next_step)
         self._signals.act = lambda _: None  # the reports are on their way; a second signal still ends at once
         self._disconnect()

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,16 @@ class Terminal:
         self.line("error", f"kms-rotation: {message}")
         if next_step:
             self.line("info", next_step)
+
+    def checked(self, what: str, standing: str, said: str, details: Sequence[str]) -> None:
+        """One line of a verification, and a line for each thing that was found."""
+        level = "info" if standing == "intact" else "warning"
+        if self._json:
+            self.line(level, said, check=what, standing=standing, details=[self.scrub(text, 2000) for text in details])
+        elif self._level >= 0 or level == "warning":
+            self.line(level, f"{what:<9} {standing:<9} {said}")
+            for text in details:
+                self.line(level, f"{'':20}{text}")
 
     # Progress
 

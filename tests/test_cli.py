@@ -21,7 +21,7 @@ from audit.simulator import FAULT_KINDS
 from tests.command import CREDENTIALS, FAST, SCRIPT, Operator, begin, left_behind, outcomes, results, rows, waiting
 from tests.simulated import PROJECT, REGION, SECRET_KEY, core, key, running
 
-COMMANDS = ("check", "plan", "remediate", "apply", "report", "rules", "simulator")
+COMMANDS = ("check", "plan", "remediate", "apply", "report", "verify", "rules", "simulator")
 STATED = {"origin": "kms", "key_spec": "AES_256", "key_state": "2", "default_key_flag": "0"}
 ON = {**STATED, "key_rotation_enabled": "true"}
 HEAVY = ("pandas", "httpx", "jinja2", "rich", "sqlite3", "asyncio", "h11")
@@ -71,7 +71,8 @@ def test_the_version_is_told(operator: Operator) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--help",), ("rules",), ("check", "--help"), ("remediate", "--help"), ("check",)]
+    "arguments",
+    [("--help",), ("rules",), ("check", "--help"), ("apply", "--help"), ("verify", "--help"), ("check",)],
 )
 @waiting
 def test_help_and_rules_come_at_once(operator: Operator, arguments: tuple[str, ...]) -> None:

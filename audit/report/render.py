@@ -7,6 +7,7 @@ replaced by a visible mark wherever a template puts out a value; a CSV record ca
 
 import base64
 import codecs
+import contextlib
 import csv
 import hashlib
 import re
@@ -42,14 +43,15 @@ _UNSHOWABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb"
     "\U000e0000-\U000e0fff]"
 )
-_FAULTS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+FAULTS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 """What an expression in a template can raise; taken for the template's fault only where the template is the user's."""
 
 
 def write(view: View, directory: Path, formats: Collection[str], templates: Path | None = None) -> list[Path]:
     """Write the reports asked for, and failed.csv where a record needs another run. Returns what was written.
 
-    An older report that is not asked for, or that has no record any more, goes: it would tell of an earlier state.
+    An older report that is not asked for, has no record any more, or cannot be replaced, goes: it would tell of an
+    earlier state.
     ``templates``: a directory with templates of the user's own; those that it does not hold are the packaged ones.
     Raises TemplateFault, ReportFault.
     """
@@ -60,11 +62,17 @@ def write(view: View, directory: Path, formats: Collection[str], templates: Path
         "csv": _rendered(plain, "report.csv.j2", view, own=templates is not None),
         "json": pieces(view),
     }
-    written = [_put(directory / file, texts[name]) for name, file in _FILES.items() if name in formats]
-    if view.failed.total:
-        written.append(_put(directory / "failed.csv", map(record, chain([view.failed.columns], view.failed.rows))))
-    for file in {*_FILES.values(), "failed.csv"} - {path.name for path in written}:
-        (directory / file).unlink(missing_ok=True)
+    written: list[Path] = []
+    try:
+        for name, file in _FILES.items():
+            if name in formats:
+                written.append(_put(directory / file, texts[name]))
+        if view.failed.total:
+            written.append(_put(directory / "failed.csv", map(record, chain([view.failed.columns], view.failed.rows))))
+    finally:
+        for file in {*_FILES.values(), "failed.csv"} - {path.name for path in written}:
+            with contextlib.suppress(OSError):  # what cannot be written cannot always be removed
+                (directory / file).unlink()
     return written
 
 
@@ -122,7 +130,7 @@ def _environment(templates: Path | None, say: Language) -> ImmutableSandboxedEnv
 def _rendered(environment: Environment, name: str, view: View, *, own: bool) -> Iterator[str]:
     try:
         yield from environment.get_template(name).generate(view=view)
-    except _FAULTS as error:
+    except FAULTS as error:
         if not own:
             raise
         raise TemplateFault(f"{_where(error)}: {error}") from error

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from audit.chain import Proof
 from audit.model import Place
 from audit.outcome import Outcome
-from audit.replay import Proof, Replay
+from audit.replay import Replay
 from audit.rules import RULES
 
 ATTENTION: tuple[Outcome, ...] = (

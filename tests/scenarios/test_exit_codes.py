@@ -604,5 +604,5 @@ def test_standard_output_names_the_directory_whatever_the_end(operator: Operator
         with (ended.directory / "report.csv").open(encoding="utf-8-sig", newline="") as file:
             assert len(list(csv.reader(file))) > 1
     assert sorted(seen) == [0, 3, 4, 5]
-    always = {"ledger.sqlite3", "lock", "report.csv", "report.html", "run_results.json"}
+    always = {"SHA256SUMS", "evidence.jsonl", "ledger.sqlite3", "lock", "report.csv", "report.html", "run_results.json"}
     assert all(set(names) - {"failed.csv"} == always for names in seen.values())

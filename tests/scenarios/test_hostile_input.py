@@ -275,6 +275,6 @@ def test_a_refused_key_before_the_plan_tells_no_secret(operator: Operator) -> No
 
 def test_secrets_are_not_taken_from_the_command_line(operator: Operator) -> None:
     """There is no option for a secret, on any command; the process list shows none."""
-    for command in ("check", "plan", "remediate", "apply", "report", "rules", "simulator"):
+    for command in ("check", "plan", "remediate", "apply", "report", "verify", "rules", "simulator"):
         text = operator.run(command, "--help").stdout.lower()
         assert not re.search(r"--\S*(secret|token|access|password|\bak\b|\bsk\b)", text)

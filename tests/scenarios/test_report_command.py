@@ -97,7 +97,8 @@ def test_only_the_formats_asked_for_are_written(operator: Operator, formats: str
     ended = operator.run("check", operator.inventory(KEYS[:1]), "--format", formats)
     names = {"csv": "report.csv", "html": "report.html", "json": "run_results.json"}
     wanted = {names[one] for one in formats.split(",")}
-    assert {path.name for path in ended.directory.iterdir()} - {"ledger.sqlite3", "lock", "failed.csv"} == wanted
+    always = {"SHA256SUMS", "evidence.jsonl", "ledger.sqlite3", "lock"}
+    assert {path.name for path in ended.directory.iterdir()} - {"failed.csv"} == wanted | always
     again = operator.run("report", ended.directory, "--format", formats)
     assert {path.name for path in again.directory.iterdir()} - {"failed.csv"} == wanted
 
