@@ -9,7 +9,7 @@ from audit.ledger import Ledger
 from audit.order import Finished, Order, Screen, stamp
 from audit.outcome import exit_code
 from audit.replay import Replay
-from audit.report import render, view
+from audit.report import population, render, view
 from audit.tables import Event, EventKind
 from audit.verify import unfinished
 
@@ -39,7 +39,7 @@ def report(directory: Path, stop: Stop | None, halt: Halt, order: Order, digest:
     with Replay(directory) as replay:
         told = view.build([replay], report_id=replay.about["id"], version=__version__, now=stamp())
         left = bool(unfinished(replay.steps))
-        code = exit_code(told.counts, _code(halt, stop))
+        code = exit_code(told.counts, _code(halt, stop), population.exit_code(told.completeness))
         try:
             render.write(told, directory, order.formats)
         except Stop as fault:

@@ -27,6 +27,11 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
     from audit.inventory import Defaults  # noqa: PLC0415  # heavy
     from audit.order import Order  # noqa: PLC0415  # heavy
 
+    if given["require_complete"] and not live:
+        raise UsageFault(
+            "--require-complete needs KMS to compare with: offline nobody knows which keys there are", "add --live"
+        )
+
     def work(screen: "Terminal") -> "Run":
         order = Order(
             command=command,
@@ -37,6 +42,7 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
             yes=given.get("yes", False),
             max_changes=given.get("max_changes"),
             max_failures=given.get("max_failures", 10),
+            require_complete=given["require_complete"],
         )
         return run_of(order, given, screen, max_interval=given["max_interval"], interval=given.get("interval"))
 

@@ -102,6 +102,11 @@ INVENTORY = _together(
         metavar="DAYS",
         help="Policy: most days between two rotations, 30 to 365.",
     ),
+    option(
+        "--require-complete",
+        is_flag=True,
+        help="End with 4 unless KMS and INVENTORY name the same keys in every place, and each place was counted.",
+    ),
 )
 KMS = _together(
     option("--endpoint", metavar="URL", help="KMS endpoint; may contain {region}. Default: the table of regions."),

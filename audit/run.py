@@ -21,7 +21,7 @@ from audit.order import FINISHED, Finished, Order, Screen, operator, stamp, star
 from audit.outcome import Meaning, Outcome, exit_code
 from audit.plan import Proposal, Step
 from audit.replay import Replay, histories
-from audit.report import view
+from audit.report import population, view
 from audit.rundir import LEDGER, Lock, Nursery, existing, run_id
 from audit.scrub import Scrubber
 from audit.signals import Signals, raise_interrupted
@@ -106,6 +106,7 @@ class Run:
             records=loaded.records,
             usable=loaded.usable,
             max_changes=order.max_changes,
+            require_complete=order.require_complete,
             input=told,
             policy=asdict(self._policy),
             endpoint=self._target.endpoint,
@@ -137,7 +138,8 @@ class Run:
                     left = unfinished(past.steps)
                     if not left and past.course.last_kind is EventKind.ENDED:
                         told = view.build([past], report_id=past.about["id"], version=__version__, now=stamp())
-                        code = exit_code(told.counts, 4 if past.course.places else 0)
+                        given_up = 4 if past.course.places else 0
+                        code = exit_code(told.counts, given_up, population.exit_code(told.completeness))
                         return Finished(directory, code, next_step=FINISHED)
                 if not (self._order.yes or self._order.approve or self._screen.can_ask()):
                     raise no_terminal()

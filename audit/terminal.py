@@ -184,7 +184,10 @@ class Terminal:
             remarks.append(f"Blank lines of the inventory, which are no records: {told.blank_lines:,}.")
         if self._json:
             counts = dict(told.counts)
-            self.line("info", told.verdict, counts=counts, directory=str(directory), remarks=remarks)
+            whole = told.completeness.words
+            self.line(
+                "info", told.verdict, counts=counts, completeness=whole, directory=str(directory), remarks=remarks
+            )
             return
         if self._level < 0:
             return
@@ -199,6 +202,8 @@ class Terminal:
         table.add_row(str(sum(told.counts.values())), Text("records", style="bold"), "")
         self._console.print(table)
         self._console.print(Text(told.verdict, style="bold"))
+        if told.completeness.required or told.completeness.faults:
+            self.line("info", f"Completeness: {told.completeness.words}")
         for remark in remarks:
             self.line("info", remark)
         names = sorted(path.name for path in directory.iterdir() if path.suffix in {".html", ".csv", ".json"})

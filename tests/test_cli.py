@@ -131,6 +131,7 @@ VARIABLES = {
     "MAX_CHANGES": ("50%", "max_changes", "50%"),
     "MAX_FAILURES": ("4", "max_failures", 4),
     "DRY_RUN": ("1", "dry_run", True),
+    "REQUIRE_COMPLETE": ("1", "require_complete", True),
     "OUTPUT_DIR": ("elsewhere", "output_dir", "elsewhere"),
     "FORMAT": ("json", "formats", ["json"]),
     "VERBOSE": ("true", "verbose", True),

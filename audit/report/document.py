@@ -35,6 +35,9 @@ def pieces(view: View) -> Iterator[str]:
         "counted": view.table.total - view.older.total,
         "superseded": view.older.total,
         "blank_lines": view.blank_lines,
+        "complete": _complete(view),
+        "required": view.completeness.required,
+        "faults": view.completeness.faults,
         "places": [asdict(place) for place in view.places],
     }
     yield f'{_encode(head)[:-1]},\n"population":{_encode(population)[:-1]},\n"unlisted":'
@@ -52,6 +55,12 @@ def _array(items: Iterable[Any]) -> Iterator[str]:
         yield before + _encode(item)
         before = ",\n"
     yield "\n]" if before == ",\n" else "[]"
+
+
+def _complete(view: View) -> bool | None:
+    """Whether the records are all keys of their places; None where that is not known: KMS was not asked."""
+    known = bool(view.completeness.faults) or all(run.about["live"] for run in view.runs)
+    return not view.completeness.faults if known else None
 
 
 def _common(values: list[Any]) -> Any:  # noqa: ANN401  # JSON

@@ -55,7 +55,8 @@ def build(
     faults = words.faults(runs, walks, sum(not run.intact for run in told))
     simulated, longest = bool(runs[0].about.get("simulated")), max(counts.values(), default=0) or 1
     tone, status = words.status(counts, faults)
-    unlisted = Again(lambda: _unlisted(runs, owners))
+    others = Again(lambda: _unlisted(runs, owners))
+    unlisted = _shown(tuple(islice(others, SHOWN)), sum(1 for _ in others), others)
     return View(
         say=say,
         id=report_id,
@@ -77,7 +78,7 @@ def build(
         places=tuple(
             _place_line(_id(run), walk) for run, each in zip(runs, walks, strict=True) for walk in each.values()
         ),
-        unlisted=_shown(tuple(islice(unlisted, SHOWN)), sum(1 for _ in unlisted), unlisted),
+        unlisted=unlisted,
         drift=_shown(tuple(shelf.drift), shelf.drifting, Again(lambda: _drift(runs, owners))),
         attention=shelf.section("attention"),
         changed=shelf.section("changed"),
@@ -87,7 +88,7 @@ def build(
         older=shelf.section("older"),
         touched=shelf.touched,
         waivers=waived.lines(runs, say),
-        completeness=population.completeness(runs, say),
+        completeness=population.completeness(runs, unlisted.total, counts[Outcome.MISSING], say),
         cost=costs.cost(runs, say),
         controls=controls.lines(say),
         comparison=compare.comparison(runs, baseline, say),
@@ -215,6 +216,7 @@ def _latest(run: Replay) -> dict[tuple[Place, str], Mapping[str, Any]]:
 
 def _run(run: Replay, counts: Mapping[Outcome, int], places: Collection[tuple[str, str, str]]) -> Run:
     about, course, proof = {**_ABSENT, **run.about}, run.course, run.proof()
+    complete = population.completeness([run], sum(1 for _ in run.unlisted()), counts[Outcome.MISSING], ENGLISH)
     return Run(
         id=_id(run),
         about=about,
@@ -228,7 +230,7 @@ def _run(run: Replay, counts: Mapping[Outcome, int], places: Collection[tuple[st
         started=course.first_at,
         ended=course.last_at,
         ended_early=course.ended,
-        exit_code=exit_code({o.value: n for o, n in counts.items()}, course.exit_code),
+        exit_code=exit_code({o.value: n for o, n in counts.items()}, course.exit_code, population.exit_code(complete)),
         digest=course.digest,
         events=proof.events,
         head=proof.head,
