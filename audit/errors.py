@@ -116,7 +116,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (2, "usage error, or the input is not an inventory"),
     (3, "keys remain non-compliant, planned, refused or missing"),
     (4, _NOT_KNOWN),
-    (5, "a safety guard refused before any write (size, digest)"),
+    (5, "a safety guard refused before any write (size, cost, digest)"),
     (130, "interrupted; the message says how to go on"),
 )
 """Exit code and meaning, ascending. Which one applies is decided by ``outcome.exit_code``."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from audit.order import Finished
     from audit.run import Run
     from audit.terminal import Terminal
+    from audit.versions import Price
 
 AGAIN = "to go on, give the same command again"
 """What is said to an operator whose interrupt left nothing behind."""
@@ -43,6 +44,8 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
             max_changes=given.get("max_changes"),
             max_failures=given.get("max_failures", 10),
             require_complete=given["require_complete"],
+            max_new_versions=given.get("max_new_versions"),
+            version_price=price_of(given),
         )
         return run_of(order, given, screen, max_interval=given["max_interval"], interval=given.get("interval"))
 
@@ -50,6 +53,13 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
         return run.new(inventory, Defaults(given["account"], given["region"], given["project_id"]), given["output_dir"])
 
     finish(given, work, begin, told=False)
+
+
+def price_of(given: dict[str, Any]) -> "Price | None":
+    """The price of a key version, where one is given. Raises UsageFault."""
+    from audit.versions import Price  # noqa: PLC0415  # rarely needed
+
+    return None if given["version_price"] is None else Price.of(given["version_price"])
 
 
 def run_of(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interval: int, interval: int | None) -> "Run":  # noqa: ANN401

@@ -158,6 +158,12 @@ GUARDS = _together(
         metavar="N",
         help="Stop after so many refused keys in a row (want of permission: 3).",
     ),
+    option(
+        "--max-new-versions",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Refuse a plan that adds more key versions a year; each is billed like another key.",
+    ),
 )
 OUTPUT_DIR = option(
     "--output-dir",
@@ -169,6 +175,11 @@ OUTPUT_DIR = option(
 SCREEN = _together(
     option(
         "--format", "formats", type=_Formats(), default=",".join(FORMATS), show_default=True, help="Reports to write."
+    ),
+    option(
+        "--version-price",
+        metavar="PRICE",
+        help="What a key version costs a month, to reckon the cost of rotation: '0.72 USD', 5.",
     ),
     option("--verbose", "-v", is_flag=True, help="One line per request."),
     option("--quiet", "-q", is_flag=True, help="Problems only."),

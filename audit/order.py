@@ -15,6 +15,7 @@ from audit.errors import GuardRefused, Stop
 from audit.halt import Tally
 from audit.plan import SHORTEST_DIGEST, Proposal
 from audit.report.shapes import View
+from audit.versions import Price
 
 FINISHED = "the run is finished, nothing is left to apply; kms-rotation report renders it again"
 """What is said where `apply` finds nothing to do."""
@@ -49,6 +50,7 @@ class Order:
     ``arguments``: the options as given, for the report. ``live``: KMS is read. ``only_plan``: KMS is not written to.
     ``yes``: do not ask. ``approve``: the digest that was reviewed, or its beginning. ``max_failures``: refused steps in
     a row after which no new one is begun. ``require_complete``: it is a fault where the inventory lacks keys.
+    ``max_new_versions``: a year, that a plan may add. ``version_price``: of one a month.
     """
 
     command: str
@@ -61,6 +63,8 @@ class Order:
     max_changes: str | None = None
     max_failures: int = 10
     require_complete: bool = False
+    max_new_versions: int | None = None
+    version_price: Price | None = None
 
 
 @dataclass(frozen=True, slots=True)

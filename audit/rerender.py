@@ -16,9 +16,15 @@ from audit.rundir import existing, reading, run_id
 
 
 def rerender(
-    directories: Sequence[Path], output_dir: Path, formats: Collection[str], templates: Path | None, screen: Screen
+    directories: Sequence[Path],
+    output_dir: Path,
+    formats: Collection[str],
+    templates: Path | None,
+    screen: Screen,
+    *,
+    price: str = "",
 ) -> Path:
-    """The new directory. Never writes into a run directory, and works on a read-only one.
+    """The new directory. Never writes into a run directory, and works on a read-only one. ``price``: of a key version.
 
     Raises RunDirFault, LockHeld, LedgerFault, TemplateFault, UsageFault (simulated and real runs) and ReportFault.
     """
@@ -35,7 +41,7 @@ def rerender(
                 raise RunDirFault(f"{replay.directory} has no complete plan: its run ended before", "begin a new run")
         simulated = any(replay.about.get("simulated") for replay in replays)
         name = run_id(datetime.now(UTC), secrets.token_hex(3), simulated=simulated) + "-report"
-        told = view.build(replays, report_id=name, version=__version__, now=stamp())
+        told = view.build(replays, report_id=name, version=__version__, now=stamp(), price=price)
         directory = output_dir / name
         try:
             directory.mkdir(mode=0o700, parents=True)

@@ -5,10 +5,11 @@ import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
-from audit import __version__, plan
+from audit import __version__, plan, versions
 from audit.assess import load, stored_keys, stored_places, stored_steps
 from audit.closing import note_end, report
 from audit.cloud import Cloud, Target, simulated_kms
@@ -26,7 +27,7 @@ from audit.rundir import LEDGER, Lock, Nursery, existing, run_id
 from audit.scrub import Scrubber
 from audit.signals import Signals, raise_interrupted
 from audit.stages import Stages, interruptible
-from audit.tables import Event, EventKind
+from audit.tables import Event, EventKind, intervals_before
 from audit.verify import unfinished
 
 T = TypeVar("T")
@@ -107,6 +108,7 @@ class Run:
             usable=loaded.usable,
             max_changes=order.max_changes,
             require_complete=order.require_complete,
+            max_new_versions=order.max_new_versions,
             input=told,
             policy=asdict(self._policy),
             endpoint=self._target.endpoint,
@@ -122,7 +124,7 @@ class Run:
             return self._halt.ending
         proposal = self._proposal(self._steps)
         self._screen.propose(proposal)
-        if refusal := self._guarded(self._steps):
+        if refusal := self._guarded(proposal):
             return refusal
         return None if self._order.only_plan or not self._steps else self._carry_out(proposal)
 
@@ -168,6 +170,8 @@ class Run:
         self._policy, self._columns, self._usable = Policy(**about["policy"]), past.columns, about["usable"]
         if self._order.max_changes is None:
             self._order = replace(self._order, max_changes=about.get("max_changes"))
+        if self._order.max_new_versions is None:
+            self._order = replace(self._order, max_new_versions=about.get("max_new_versions"))
         self._steps, self._places = stored_steps(past), stored_places(past)
         self._digest = self._digest_on(self._steps, about["hosts"])
         if self._digest != past.course.digest:
@@ -200,15 +204,16 @@ class Run:
             return self._halt.ending
         proposal = self._proposal(left)
         self._screen.propose(proposal)
-        if refusal := self._guarded(left):
+        if refusal := self._guarded(proposal):
             return refusal
         return self._carry_out(proposal) if left else None
 
     # Both
 
-    def _guarded(self, steps: Sequence[Step]) -> GuardRefused | None:
+    def _guarded(self, proposal: Proposal) -> GuardRefused | None:
         try:
-            plan.guard(len({step.record for step in steps}), self._usable, self._order.max_changes)
+            plan.guard(proposal.keys, self._usable, self._order.max_changes)
+            versions.guard(proposal.new_versions, self._order.max_new_versions)
         except GuardRefused as refusal:
             self._ledger.append(Event(EventKind.GUARDED, None, {"why": str(refusal)}))
             return refusal
@@ -229,9 +234,11 @@ class Run:
 
     def _proposal(self, steps: Sequence[Step]) -> Proposal:
         counts = {Outcome(outcome): count for outcome, count in self._ledger.outcomes()}
-        return Proposal(
-            self._digest, self._hosts, steps, counts, len(steps) / self._target.limits.rate, self._target.simulated
-        )
+        seconds, wanted = len(steps) / self._target.limits.rate, {step.number for step in steps}
+        added = versions.added(self._steps, intervals_before(self._ledger.db))
+        new = sum((more for step, more in added if step.number in wanted), Fraction(0))
+        simulated, price = self._target.simulated, self._order.version_price
+        return Proposal(self._digest, self._hosts, steps, counts, seconds, simulated, new, price)
 
     def _end(self, go_on: Callable[[], Stop | None]) -> Finished:
         try:

@@ -25,6 +25,7 @@ from audit.outcome import Action, Outcome
 from audit.plan import Proposal
 from audit.report.shapes import View
 from audit.scrub import Scrubber
+from audit.versions import shown
 
 PLAIN_SECONDS = 5.0
 """Seconds between two plain lines of progress."""
@@ -120,7 +121,11 @@ class Terminal:
         """Show a plan."""
         if self._json:
             actions = {action.value: n for action, n in _actions(proposal).items()}
-            self.line("info", "plan", digest=proposal.digest, keys=proposal.keys, steps=actions, hosts=proposal.hosts)
+            new = float(proposal.new_versions)
+            self.line(
+                "info", "plan", digest=proposal.digest, keys=proposal.keys, steps=actions, hosts=proposal.hosts,
+                new_versions=new,
+            )  # fmt: skip
             return
         if self._level >= 0:
             self._show(proposal)
@@ -143,7 +148,7 @@ class Terminal:
         )
         if rest:
             self.line("info", f"Left alone: {rest}.")
-        self.line("info", "Every rotation adds a key version that is billed like another key.")
+        self.line("info", _cost(proposal))
         self.line("info", f"Digest: {proposal.digest}")
 
     def _steps_table(self, proposal: Proposal) -> None:
@@ -250,6 +255,19 @@ def _numbers(tally: Tally, told: dict[str, Any]) -> str:
 
 def _actions(proposal: Proposal) -> dict[Action, int]:
     return {action: sum(step.action is action for step in proposal.steps) for action in Action}
+
+
+def _cost(proposal: Proposal) -> str:
+    new, price = proposal.new_versions, proposal.price
+    if new <= 0:
+        return f"Key versions taken back: {shown(-new)} a year; those that exist stay billed."
+    told = f"New key versions: {shown(new)} a year; each stays billed like another key."
+    if price is None:
+        return told
+    return (
+        f"{told} At {price} for a version and month: {price.first_year(new)} in the first year, if they come evenly, "
+        f"and {price.each_later_year(new)} more in each later year than in the one before."
+    )
 
 
 def _keys(count: int) -> str:

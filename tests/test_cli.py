@@ -132,6 +132,8 @@ VARIABLES = {
     "MAX_FAILURES": ("4", "max_failures", 4),
     "DRY_RUN": ("1", "dry_run", True),
     "REQUIRE_COMPLETE": ("1", "require_complete", True),
+    "MAX_NEW_VERSIONS": ("7000", "max_new_versions", 7000),
+    "VERSION_PRICE": ("0.72 USD", "version_price", "0.72 USD"),
     "OUTPUT_DIR": ("elsewhere", "output_dir", "elsewhere"),
     "FORMAT": ("json", "formats", ["json"]),
     "VERBOSE": ("true", "verbose", True),

@@ -29,6 +29,7 @@ def pieces(view: View) -> Iterator[str]:
         "counts": view.counts,
         "policy": _common([run.about.get("policy") or {} for run in view.runs]),
         "arguments": _common([run.about.get("arguments") or {} for run in view.runs]),
+        "cost": asdict(view.cost),
     }
     population = {
         "rows": view.table.total,

@@ -55,7 +55,11 @@ class Owners:
 
     def counts(self, run: int, record: Record) -> bool:
         """Whether the record of the run with this number is the one that speaks for its key."""
-        return self._newest.get(_identity(record), run) == run
+        return self.speaks(run, _identity(record))
+
+    def speaks(self, run: int, identity: tuple[str, ...]) -> bool:
+        """The same by account, region, project and key id."""
+        return self._newest.get(identity, run) == run
 
     def name(self, identity: tuple[str, ...]) -> bool:
         """Whether any of several runs has a record for this account, region, project and key id."""

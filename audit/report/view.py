@@ -40,10 +40,11 @@ def build(
     now: str,
     say: Language = ENGLISH,
     baseline: Replay | None = None,
+    price: str = "",
 ) -> View:
     """The view of one run, or of several merged in the given order, each key counted by its newest run.
 
-    ``say``: the language of its sentences. ``baseline``: an earlier run to compare with.
+    ``say``: the language of its sentences. ``baseline``: an earlier run to compare with. ``price``: see ``costs.cost``.
 
     ``report_id``, ``version``, ``now``: what the report calls itself, who renders it, and when (UTC, as in the ledger).
     Raises UsageFault where the runs cannot be merged.
@@ -89,7 +90,7 @@ def build(
         touched=shelf.touched,
         waivers=waived.lines(runs, say),
         completeness=population.completeness(runs, unlisted.total, counts[Outcome.MISSING], say),
-        cost=costs.cost(runs, say),
+        cost=costs.cost(runs, owners, price, say),
         controls=controls.lines(say),
         comparison=compare.comparison(runs, baseline, say),
         table=Table(columns(runs, own), Again(lambda: rows(runs, own)), shelf.total),
