@@ -30,6 +30,7 @@ def pieces(view: View) -> Iterator[str]:
         "policy": _common([run.about.get("policy") or {} for run in view.runs]),
         "arguments": _common([run.about.get("arguments") or {} for run in view.runs]),
         "cost": asdict(view.cost),
+        "controls": [asdict(line) for line in view.controls],
     }
     population = {
         "rows": view.table.total,
