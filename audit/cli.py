@@ -119,6 +119,12 @@ def apply(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by na
     type=click.Path(file_okay=False, path_type=Path),
     help="Your own report.html.j2 or report.csv.j2, in place of the packaged ones.",
 )
+@options.option(
+    "--compare",
+    metavar="RUN_DIR",
+    type=click.Path(path_type=Path),
+    help="An earlier run: say which keys are new, gone, fixed, regressed or otherwise changed since.",
+)
 @options.OUTPUT_DIR
 @options.SCREEN
 def report(run_dirs: tuple[Path, ...], **given: Any) -> None:  # noqa: ANN401  # options by name
@@ -131,7 +137,8 @@ def report(run_dirs: tuple[Path, ...], **given: Any) -> None:  # noqa: ANN401  #
     screen = launch.screen_of(given)
     try:
         price = str(launch.price_of(given) or "")
-        directory = rerender(run_dirs, given["output_dir"], given["formats"], given["templates"], screen, price=price)
+        where, formats, templates = given["output_dir"], given["formats"], given["templates"]
+        directory = rerender(run_dirs, where, formats, templates, screen, price=price, compare=given["compare"])
     except Stop as stop:
         launch.stopped(screen, stop)
     click.echo(directory)

@@ -169,6 +169,7 @@ def test_a_run_can_be_set_up_by_variables_alone(operator: Operator) -> None:
         ("REMEDIATE_YES", "1", "remediate --simulate {inventory}", 2),
         ("QUIET", "1", "check {inventory}", 0),
         ("TEMPLATES", "nowhere", "report nowhere-either", 2),
+        ("COMPARE", "nowhere", "report nowhere-either", 2),
         ("FORMAT", "pdf", "check {inventory}", 2),
         ("RATE", "fast", "check {inventory}", 2),
         ("FAULTS", "nonsense", "simulator --inventory {inventory}", 2),

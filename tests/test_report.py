@@ -364,7 +364,7 @@ def test_run_results_have_the_shape_of_the_contract(whole: Rendered) -> None:
     found = whole.json
     assert list(found) == [
         "schema_version", "verdict", "run", "counts", "policy", "arguments", "cost", "controls", "population",
-        "results",
+        "comparison", "results",
     ]  # fmt: skip
     assert (found["schema_version"], found["run"]["simulated"], found["run"]["exit_code"]) == (1, False, 130)
     assert found["policy"] == {"max_interval": 365, "interval": None, "own_domain": OURS}

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
+from audit.report.facets import Comparison
 from audit.report.shapes import Run, View
 
 SCHEMA_VERSION = 1
@@ -46,9 +47,22 @@ def pieces(view: View) -> Iterator[str]:
     yield from _array(map(asdict, view.unlisted.all))
     yield ',\n"drift":'
     yield from _array(map(asdict, view.drift.all))
-    yield '},\n"results":'
+    yield '},\n"comparison":'
+    yield from _comparison(view.comparison)
+    yield ',\n"results":'
     yield from _array(view.table.rows)
     yield "}\n"
+
+
+def _comparison(found: Comparison | None) -> Iterator[str]:
+    if found is None:
+        yield "null"
+        return
+    waivers = [asdict(waiver) for waiver in found.waivers]
+    head = {"baseline": found.baseline, "words": found.words, "counts": found.counts, "waivers": waivers}
+    yield f'{_encode(head)[:-1]},\n"changes":'
+    yield from _array(map(asdict, found.changes.all))
+    yield "}"
 
 
 def _array(items: Iterable[Any]) -> Iterator[str]:

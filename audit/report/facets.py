@@ -101,7 +101,7 @@ class WaiverChange:
 class Comparison:
     """This report against an earlier run. ``counts``: keys by change. ``words``: one sentence.
 
-    ``changes``: all keys but the unchanged ones; ``table``: all keys, the rows of ``comparison.csv``.
+    ``changes``: all keys but the unchanged ones; ``table``: these and the waivers, the rows of ``comparison.csv``.
     """
 
     baseline: str

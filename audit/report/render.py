@@ -63,7 +63,10 @@ def write(view: View, directory: Path, formats: Collection[str], templates: Path
     written = [_put(directory / file, texts[name]) for name, file in _FILES.items() if name in formats]
     if view.failed.total:
         written.append(_put(directory / "failed.csv", map(record, chain([view.failed.columns], view.failed.rows))))
-    for file in {*_FILES.values(), "failed.csv"} - {path.name for path in written}:
+    if view.comparison and "csv" in formats:
+        compared = view.comparison.table
+        written.append(_put(directory / "comparison.csv", map(record, chain([compared.columns], compared.rows))))
+    for file in {*_FILES.values(), "failed.csv", "comparison.csv"} - {path.name for path in written}:
         (directory / file).unlink(missing_ok=True)
     return written
 

@@ -92,7 +92,7 @@ def build(
         completeness=population.completeness(runs, unlisted.total, counts[Outcome.MISSING], say),
         cost=costs.cost(runs, owners, price, say),
         controls=controls.lines(say),
-        comparison=compare.comparison(runs, baseline, say),
+        comparison=compare.comparison(runs, owners, baseline, say),
         table=Table(columns(runs, own), Again(lambda: rows(runs, own)), shelf.total),
         failed=Table(failed_columns(runs), Again(lambda: failed(runs, owners)), sum(counts[o] for o in ANOTHER_RUN)),
     )
