@@ -12,7 +12,8 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FORMATS = ("html", "csv", "json")
+DEFAULT_FORMATS = ("html", "csv", "json")
+FORMATS = (*DEFAULT_FORMATS, "xlsx")
 
 
 class Commands(click.Group):
@@ -174,7 +175,12 @@ OUTPUT_DIR = option(
 )
 SCREEN = _together(
     option(
-        "--format", "formats", type=_Formats(), default=",".join(FORMATS), show_default=True, help="Reports to write."
+        "--format",
+        "formats",
+        type=_Formats(),
+        default=",".join(DEFAULT_FORMATS),
+        show_default=True,
+        help="Reports to write; xlsx too.",
     ),
     option(
         "--version-price",

@@ -211,7 +211,7 @@ class Terminal:
             self.line("info", f"Completeness: {told.completeness.words}")
         for remark in remarks:
             self.line("info", remark)
-        names = sorted(path.name for path in directory.iterdir() if path.suffix in {".html", ".csv", ".json"})
+        names = sorted(path.name for path in directory.iterdir() if path.suffix in {".html", ".csv", ".json", ".xlsx"})
         self.line("info", f"In {directory}: {', '.join(names)}")
 
 

@@ -173,7 +173,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(rehearsal: Path) -> list[str]:
-    return sorted({path.name for path in rehearsal.iterdir()} | {"crash.txt", "comparison.csv"})
+    return sorted({path.name for path in rehearsal.iterdir()} | {"crash.txt", "comparison.csv", "report.xlsx"})
 
 
 def fields(rehearsal: Path) -> list[str]:

@@ -30,6 +30,7 @@ from markupsafe import Markup
 
 from audit.cells import guard
 from audit.errors import TemplateFault
+from audit.report import workbook
 from audit.report.document import pieces
 from audit.report.language import Language
 from audit.report.shapes import View
@@ -66,7 +67,9 @@ def write(view: View, directory: Path, formats: Collection[str], templates: Path
     if view.comparison and "csv" in formats:
         compared = view.comparison.table
         written.append(_put(directory / "comparison.csv", map(record, chain([compared.columns], compared.rows))))
-    for file in {*_FILES.values(), "failed.csv", "comparison.csv"} - {path.name for path in written}:
+    if "xlsx" in formats:
+        written.append(workbook.put(view, directory / "report.xlsx"))
+    for file in {*_FILES.values(), "failed.csv", "comparison.csv", "report.xlsx"} - {path.name for path in written}:
         (directory / file).unlink(missing_ok=True)
     return written
 
