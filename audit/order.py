@@ -5,7 +5,7 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -65,6 +65,10 @@ class Order:
     require_complete: bool = False
     max_new_versions: int | None = None
     version_price: Price | None = None
+
+    def filled(self, **recorded: Any) -> Self:  # noqa: ANN401  # fields of the order by name
+        """The same order, with what it does not state as it was recorded."""
+        return replace(self, **{name: value for name, value in recorded.items() if getattr(self, name) is None})
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from audit.order import FINISHED, Finished, Order, Screen, operator, stamp, star
 from audit.outcome import Meaning, Outcome, exit_code
 from audit.plan import Proposal, Step
 from audit.replay import Replay, histories
-from audit.report import population, view
+from audit.report import costs, population, view
 from audit.rundir import LEDGER, Lock, Nursery, existing, run_id
 from audit.scrub import Scrubber
 from audit.signals import Signals, raise_interrupted
@@ -168,10 +168,8 @@ class Run:
         elif self._target.endpoint is None:
             self._target = replace(self._target, endpoint=about["endpoint"])
         self._policy, self._columns, self._usable = Policy(**about["policy"]), past.columns, about["usable"]
-        if self._order.max_changes is None:
-            self._order = replace(self._order, max_changes=about.get("max_changes"))
-        if self._order.max_new_versions is None:
-            self._order = replace(self._order, max_new_versions=about.get("max_new_versions"))
+        guards = {name: about.get(name) for name in ("max_changes", "max_new_versions")}
+        self._order = self._order.filled(**guards, version_price=costs.price_given([past]))
         self._steps, self._places = stored_steps(past), stored_places(past)
         self._digest = self._digest_on(self._steps, about["hosts"])
         if self._digest != past.course.digest:

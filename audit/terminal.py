@@ -257,10 +257,13 @@ def _actions(proposal: Proposal) -> dict[Action, int]:
     return {action: sum(step.action is action for step in proposal.steps) for action in Action}
 
 
+_NO_COST = "This plan adds no key versions."
+
+
 def _cost(proposal: Proposal) -> str:
     new, price = proposal.new_versions, proposal.price
     if new <= 0:
-        return f"Key versions taken back: {shown(-new)} a year; those that exist stay billed."
+        return f"Key versions taken back: {shown(-new)} a year; those that exist stay billed." if new else _NO_COST
     told = f"New key versions: {shown(new)} a year; each stays billed like another key."
     if price is None:
         return told

@@ -152,7 +152,7 @@ def test_the_plan_states_what_it_costs(operator: Operator) -> None:
 def test_a_price_given_later_is_the_one_that_counts(operator: Operator) -> None:
     """Apply keeps the plan's price unless it is given another; report takes its own, and writes it nowhere."""
     _, _, directory = plan(operator, KMS_ROTATION_VERSION_PRICE="5 CNY")
-    operator.run("apply", directory, "--yes", *FAST)
+    assert "At 5 CNY for a version and month: 180.00 CNY" in operator.run("apply", directory, "--yes", *FAST).stderr
     cost = results(directory)["cost"]
     assert (cost["versions"], cost["planned"], cost["price"]) == (6, 0, "5 CNY")
     assert "180.00 CNY in the first year" in cost["money"]

@@ -31,7 +31,8 @@ def cost(runs: Sequence[Replay], owners: Owners, price: str, say: Language) -> C
     for n, run in enumerate(runs):
         for part, versions in _parts(run, n, owners):
             sums[part] += versions
-    total, price = sums["made"] + sums["perhaps"] + sums["left"], price or _given(runs)
+    total = sums["made"] + sums["perhaps"] + sums["left"]
+    each = Price.of(price) if price else price_given(runs)
     words, money = list(_words(sums, say)), ""
     if any(sums.values()):
         words.append(
@@ -40,10 +41,10 @@ def cost(runs: Sequence[Replay], owners: Owners, price: str, say: Language) -> C
                 "rotations n + 1 are billed."
             )
         )
-    if price and (every := sum(sums.values(), Fraction(0))):
-        told, money = (_money(Price.of(price), new, say) if new else "" for new in (every, total))
-        words.append(say("At %(price)s for a version and month, for all of these: %(money)s.", price=price, money=told))
-    return Cost(float(total), price, money, tuple(words), float(sums["left"]))
+    if each and (every := sum(sums.values(), Fraction(0))):
+        told, money = (_money(each, new, say) if new else "" for new in (every, total))
+        words.append(say("At %(price)s for a version and month, for all of these: %(money)s.", price=each, money=told))
+    return Cost(float(total), str(each or ""), money, tuple(words), float(sums["left"]))
 
 
 def _words(sums: Mapping[str, Fraction], say: Language) -> Iterator[str]:
@@ -108,11 +109,11 @@ def _part(step: History, *, left: bool) -> str:
     return "perhaps" if step.reached and outcome in _DOUBT else ""
 
 
-def _given(runs: Sequence[Replay]) -> str:
-    """The price that was given last, by the newest run that was given one."""
+def price_given(runs: Sequence[Replay]) -> Price | None:
+    """The price that a process was given last, by the newest run that was given one; None where none was."""
     processes = [process for run in oldest_first(runs) for process in run.course.started]
     prices = [(process.get("arguments") or {}).get("version_price") for process in processes]
-    return next((str(price) for price in reversed(prices) if price), "")
+    return next((Price.of(price) for price in reversed(prices) if price), None)
 
 
 def _number(versions: Fraction, say: Language) -> str:
