@@ -180,7 +180,7 @@ SCREEN = _together(
         type=_Formats(),
         default=",".join(DEFAULT_FORMATS),
         show_default=True,
-        help="Reports to write; xlsx too.",
+        help=f"Reports to write, of {', '.join(FORMATS)}.",
     ),
     option(
         "--version-price",
