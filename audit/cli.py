@@ -110,6 +110,8 @@ def apply(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by na
             max_changes=given["max_changes"],
             max_failures=given["max_failures"],
             sign_key=given["sign_key"],
+            max_new_versions=given["max_new_versions"],
+            version_price=launch.price_of(given),
         )
         return launch.run_of(order, given, screen, max_interval=365, interval=None)
 
@@ -143,6 +145,12 @@ def rollback(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by
     type=click.Path(file_okay=False, path_type=Path),
     help="Your own report.html.j2 or report.csv.j2, in place of the packaged ones.",
 )
+@options.option(
+    "--compare",
+    metavar="RUN_DIR",
+    type=click.Path(path_type=Path),
+    help="An earlier run: say which keys are new, gone, fixed, regressed or otherwise changed since.",
+)
 @options.OUTPUT_DIR
 @options.SCREEN
 def report(run_dirs: tuple[Path, ...], **given: Any) -> None:  # noqa: ANN401  # options by name
@@ -154,7 +162,9 @@ def report(run_dirs: tuple[Path, ...], **given: Any) -> None:  # noqa: ANN401  #
 
     screen = launch.screen_of(given)
     try:
-        directory = rerender(run_dirs, given["output_dir"], given["formats"], given["templates"], screen)
+        price = str(launch.price_of(given) or "")
+        where, formats, templates = given["output_dir"], given["formats"], given["templates"]
+        directory = rerender(run_dirs, where, formats, templates, screen, price=price, compare=given["compare"])
     except Stop as stop:
         launch.stopped(screen, stop)
     click.echo(directory)

@@ -11,7 +11,7 @@ from audit.ledger import Ledger
 from audit.order import Finished, Order, Screen
 from audit.outcome import exit_code
 from audit.replay import Replay
-from audit.report import own, render
+from audit.report import own, population, render
 from audit.signature import sign
 from audit.tables import Event, EventKind
 from audit.verify import unfinished
@@ -44,7 +44,7 @@ def report(directory: Path, stop: Stop | None, halt: Halt, order: Order, digest:
         with Replay(directory) as replay:
             told = own.build(replay)
             left = bool(unfinished(replay.steps))
-            code = exit_code(told.counts, _code(halt, stop))
+            code = exit_code(told.counts, _code(halt, stop), population.exit_code(told.completeness))
             unwritten = _tried(lambda: render.write(told, directory, order.formats))
             faults = unwritten + prove(replay, order.sign_key)
     except LedgerFault:

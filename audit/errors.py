@@ -112,13 +112,18 @@ _STOPPED = (
     "Schedulers must not restart on it: each failed signature counts towards a lock"
 )
 
+_NOT_KNOWN = (
+    "something is not known: rejected, unknown, unverified or not attempted, a place could not be read, or "
+    "`--require-complete` was asked for and the inventory is not complete"
+)
+
 EXIT_CODES: tuple[tuple[int, str], ...] = (
     (0, "every record is compliant, remediated, rolled back, ineligible, blocked or waived"),
     (1, _STOPPED),
     (2, "usage error, or the input is not an inventory"),
     (3, "keys remain non-compliant, planned, refused or missing, or were left alone by a rollback"),
-    (4, "something is not known: rejected, unknown, unverified or not attempted, or a place could not be read"),
-    (5, "a safety guard refused before any write (size, digest)"),
+    (4, _NOT_KNOWN),
+    (5, "a safety guard refused before any write (size, cost, digest)"),
     (130, "interrupted; the message says how to go on"),
 )
 """Exit code and meaning, ascending. Which one applies is decided by ``outcome.exit_code``."""

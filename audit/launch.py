@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from audit.order import Finished
     from audit.run import Run
     from audit.terminal import Terminal
+    from audit.versions import Price
     from audit.waiver import Waivers
 
 AGAIN = "to go on, give the same command again"
@@ -27,6 +28,11 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
     """Begin a run of a command on an inventory, and end the process with its exit code."""
     from audit.inventory import Defaults  # noqa: PLC0415  # heavy
     from audit.order import Order  # noqa: PLC0415  # heavy
+
+    if given["require_complete"] and not live:
+        raise UsageFault(
+            "--require-complete needs KMS to compare with: offline nobody knows which keys there are", "add --live"
+        )
 
     def work(screen: "Terminal") -> "Run":
         waivers = _waivers(given["waivers"], inventory, screen)
@@ -41,6 +47,9 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
             max_failures=given.get("max_failures", 10),
             waivers=waivers,
             sign_key=given["sign_key"],
+            require_complete=given["require_complete"],
+            max_new_versions=given.get("max_new_versions"),
+            version_price=price_of(given),
         )
         return run_of(order, given, screen, max_interval=given["max_interval"], interval=given.get("interval"))
 
@@ -79,10 +88,19 @@ def undo(run_dir: Path, given: dict[str, Any]) -> None:
             max_changes=given["max_changes"],
             max_failures=given["max_failures"],
             sign_key=given["sign_key"],
+            max_new_versions=given["max_new_versions"],
+            version_price=price_of(given),
         )
         return run_of(order, given, screen, max_interval=365, interval=None)
 
     finish(given, work, lambda run: run.undo(run_dir, given["output_dir"]), told=False)
+
+
+def price_of(given: dict[str, Any]) -> "Price | None":
+    """The price of a key version, where one is given. Raises UsageFault."""
+    from audit.versions import Price  # noqa: PLC0415  # rarely needed
+
+    return None if given["version_price"] is None else Price.of(given["version_price"])
 
 
 def run_of(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interval: int, interval: int | None) -> "Run":  # noqa: ANN401

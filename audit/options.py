@@ -12,7 +12,8 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-FORMATS = ("html", "csv", "json")
+DEFAULT_FORMATS = ("html", "csv", "json")
+FORMATS = (*DEFAULT_FORMATS, "xlsx")
 
 
 class Commands(click.Group):
@@ -103,6 +104,11 @@ INVENTORY = _together(
         help="Policy: most days between two rotations, 30 to 365.",
     ),
     option("--waivers", metavar="FILE", help="Waivers, a CSV: which keys are left as they are, why and until when."),
+    option(
+        "--require-complete",
+        is_flag=True,
+        help="End with 4 unless KMS and INVENTORY name the same keys in every place, and each place was counted.",
+    ),
 )
 KMS = _together(
     option("--endpoint", metavar="URL", help="KMS endpoint; may contain {region}. Default: the table of regions."),
@@ -154,6 +160,12 @@ GUARDS = _together(
         metavar="N",
         help="Stop after so many refused keys in a row (want of permission: 3).",
     ),
+    option(
+        "--max-new-versions",
+        type=click.IntRange(0),
+        metavar="N",
+        help="Refuse a plan that adds more key versions a year; each is billed like another key.",
+    ),
 )
 OUTPUT_DIR = option(
     "--output-dir",
@@ -178,7 +190,17 @@ LOG_FORMAT = option(
 )
 SCREEN = _together(
     option(
-        "--format", "formats", type=_Formats(), default=",".join(FORMATS), show_default=True, help="Reports to write."
+        "--format",
+        "formats",
+        type=_Formats(),
+        default=",".join(DEFAULT_FORMATS),
+        show_default=True,
+        help=f"Reports to write, of {', '.join(FORMATS)}.",
+    ),
+    option(
+        "--version-price",
+        metavar="PRICE",
+        help="What a key version costs a month, to reckon the cost of rotation: '0.72 USD', 5.",
     ),
     option("--verbose", "-v", is_flag=True, help="One line per request."),
     QUIET,

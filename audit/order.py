@@ -5,7 +5,7 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -15,6 +15,7 @@ from audit.errors import GuardRefused, Stop
 from audit.halt import Tally
 from audit.plan import SHORTEST_DIGEST, Proposal
 from audit.report.shapes import View
+from audit.versions import Price
 from audit.waiver import NO_WAIVERS, Waivers
 
 FINISHED = "the run is finished, nothing is left to apply; kms-rotation report renders it again"
@@ -52,7 +53,8 @@ class Order:
     ``arguments``: the options as given, for the report. ``live``: KMS is read. ``only_plan``: KMS is not written to.
     ``yes``: do not ask. ``approve``: the digest that was reviewed, or its beginning. ``max_failures``: refused steps in
     a row after which no new one is begun. ``waivers``: of a new run; an existing one has its own. ``sign_key``: the SSH
-    key that signs the sums.
+    key that signs the sums. ``require_complete``: it is a fault where the inventory lacks keys. ``max_new_versions``: a
+    year, that a plan may add. ``version_price``: of one a month.
     """
 
     command: str
@@ -66,6 +68,13 @@ class Order:
     max_failures: int = 10
     waivers: Waivers = NO_WAIVERS
     sign_key: Path | None = None
+    require_complete: bool = False
+    max_new_versions: int | None = None
+    version_price: Price | None = None
+
+    def filled(self, **recorded: Any) -> Self:  # noqa: ANN401  # fields of the order by name
+        """The same order, with what it does not state as it was recorded."""
+        return replace(self, **{name: value for name, value in recorded.items() if getattr(self, name) is None})
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from audit.errors import GuardRefused, UsageFault
 from audit.model import DEFAULT_INTERVAL, MAX_INTERVAL, MIN_INTERVAL, Place, Policy
 from audit.outcome import Action, Outcome
 from audit.reversal import Reversal
 from audit.verdict import Eligible
+from audit.versions import Price
 from audit.waiver import Waiver
 
 
@@ -96,7 +98,7 @@ class Proposal:
     """A plan as shown to the operator.
 
     ``hosts``: where the steps go. ``counts``: verdicts on all records, before the plan. ``seconds``: the least time
-    that the steps take at the configured rate.
+    that the steps take at the configured rate. ``new_versions``: a year, that they add; ``price``: of one, if given.
     """
 
     digest: str
@@ -105,6 +107,8 @@ class Proposal:
     counts: Mapping[Outcome, int]
     seconds: float
     simulated: bool
+    new_versions: Fraction = Fraction(0)
+    price: Price | None = None
 
     @property
     def keys(self) -> int:

@@ -16,24 +16,34 @@ from audit.rundir import apart, existing, reading, run_id
 
 
 def rerender(
-    directories: Sequence[Path], output_dir: Path, formats: Collection[str], templates: Path | None, screen: Screen
+    directories: Sequence[Path],
+    output_dir: Path,
+    formats: Collection[str],
+    templates: Path | None,
+    screen: Screen,
+    *,
+    price: str = "",
+    compare: Path | None = None,
 ) -> Path:
     """The new directory. Never writes into a run directory, and works on a read-only one.
 
+    ``price``: of a key version. ``compare``: an earlier run to compare with, which is only read as well.
     Raises RunDirFault, LockHeld, LedgerFault, TemplateFault, UsageFault (simulated and real runs) and ReportFault.
     """
-    for run in directories:
+    every = [*directories, *([compare] if compare else ())]
+    for run in every:
         apart(output_dir, existing(run))
     with contextlib.ExitStack() as stack:
-        for directory in directories:
+        for directory in every:
             stack.enter_context(reading(directory))
-        replays = [stack.enter_context(Replay(directory)) for directory in directories]
+        replays = [stack.enter_context(Replay(directory)) for directory in every]
         for replay in replays:
             if "id" not in replay.about:  # the last that planning notes
                 raise RunDirFault(f"{replay.directory} has no complete plan: its run ended before", "begin a new run")
+        baseline = replays.pop() if compare else None
         simulated = any(replay.about.get("simulated") for replay in replays)
         name = run_id(datetime.now(UTC), secrets.token_hex(3), simulated=simulated) + "-report"
-        told = view.build(replays, report_id=name, version=__version__, now=stamp())
+        told = view.build(replays, report_id=name, version=__version__, now=stamp(), baseline=baseline, price=price)
         directory = output_dir / name
         try:
             directory.mkdir(mode=0o700, parents=True)

@@ -5,11 +5,12 @@ import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from audit import __version__, assess, plan, undo
+from audit import __version__, assess, plan, undo, versions
 from audit.assess import Again, Loaded, load, stored_keys, stored_places, stored_steps
 from audit.closing import complete, cover, note_end, report
 from audit.cloud import Cloud, Target, simulated_kms
@@ -23,12 +24,12 @@ from audit.order import COMPLETED, FINISHED, Finished, Order, Screen, operator, 
 from audit.outcome import Meaning, Outcome, exit_code
 from audit.plan import Proposal, Step
 from audit.replay import Replay, histories
-from audit.report import own
+from audit.report import costs, own, population
 from audit.rundir import LEDGER, Lock, Nursery, apart, existing, reading, run_id
 from audit.scrub import Scrubber
 from audit.signals import Signals, raise_interrupted
 from audit.stages import Stages, interruptible
-from audit.tables import Event, EventKind, check_version
+from audit.tables import Event, EventKind, check_version, intervals_before
 from audit.verify import unfinished
 
 T = TypeVar("T")
@@ -119,6 +120,8 @@ class Run:
             records=loaded.records,
             usable=loaded.usable,
             max_changes=order.max_changes,
+            require_complete=order.require_complete,
+            max_new_versions=order.max_new_versions,
             input=loaded.input,
             policy=asdict(self._policy),
             endpoint=self._target.endpoint,
@@ -136,7 +139,7 @@ class Run:
             return self._halt.ending
         proposal = self._proposal(self._steps)
         self._screen.propose(proposal)
-        if refusal := self._guarded(self._steps):
+        if refusal := self._guarded(proposal):
             return refusal
         return None if self._order.only_plan or not self._steps else self._carry_out(proposal)
 
@@ -170,7 +173,8 @@ class Run:
 
     def _left_alone(self, past: Replay) -> Finished:
         """Nothing to apply. A run that was killed at its reports, or has lost its sums, gets them now."""
-        code = exit_code(own.build(past).counts, 4 if past.course.places else 0)
+        told, given_up = own.build(past), 4 if past.course.places else 0
+        code = exit_code(told.counts, given_up, population.exit_code(told.completeness))
         if (past.directory / SUMS).exists():
             return Finished(past.directory, code, next_step=FINISHED)
         keep(past.directory)
@@ -189,8 +193,8 @@ class Run:
             )
         self._take_over(past)
         self._columns, self._usable = past.columns, about["usable"]
-        if self._order.max_changes is None:
-            self._order = replace(self._order, max_changes=about.get("max_changes"))
+        guards = {name: about.get(name) for name in ("max_changes", "max_new_versions")}
+        self._order = self._order.filled(**guards, version_price=costs.price_given([past]))
         self._order = replace(self._order, waivers=past.waivers)
         self._steps, self._places = stored_steps(past), stored_places(past)
         self._digest = self._digest_on(self._steps, about["hosts"])
@@ -241,15 +245,16 @@ class Run:
             return self._halt.ending
         proposal = self._proposal(left)
         self._screen.propose(proposal)
-        if refusal := self._guarded(left):
+        if refusal := self._guarded(proposal):
             return refusal
         return self._carry_out(proposal) if left else None
 
     # Both
 
-    def _guarded(self, steps: Sequence[Step]) -> GuardRefused | None:
+    def _guarded(self, proposal: Proposal) -> GuardRefused | None:
         try:
-            plan.guard(len({step.record for step in steps}), self._usable, self._order.max_changes)
+            plan.guard(proposal.keys, self._usable, self._order.max_changes)
+            versions.guard(proposal.new_versions, self._order.max_new_versions)
         except GuardRefused as refusal:
             self._ledger.append(Event(EventKind.GUARDED, None, {"why": str(refusal)}))
             return refusal
@@ -270,9 +275,11 @@ class Run:
 
     def _proposal(self, steps: Sequence[Step]) -> Proposal:
         counts = {Outcome(outcome): count for outcome, count in self._ledger.outcomes()}
-        return Proposal(
-            self._digest, self._hosts, steps, counts, len(steps) / self._target.limits.rate, self._target.simulated
-        )
+        seconds, wanted = len(steps) / self._target.limits.rate, {step.number for step in steps}
+        added = versions.added(self._steps, intervals_before(self._ledger.db))
+        new = sum((more for step, more in added if step.number in wanted), Fraction(0))
+        simulated, price = self._target.simulated, self._order.version_price
+        return Proposal(self._digest, self._hosts, steps, counts, seconds, simulated, new, price)
 
     def _end(self, go_on: Callable[[], Stop | None]) -> Finished:
         try:

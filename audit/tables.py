@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audit.errors import RunDirFault
+from audit.model import DEFAULT_INTERVAL, Facts
 
 VERSION = 1
 """``PRAGMA user_version``: raised with every change of the tables."""
@@ -109,6 +110,13 @@ def seal(connection: sqlite3.Connection) -> str:
         for row in connection.execute(f"SELECT * FROM {table} ORDER BY {order}"):  # noqa: S608  # names from this line
             digest.update(repr(row).encode())
     return digest.hexdigest()
+
+
+def intervals_before(connection: sqlite3.Connection) -> dict[int, int | None]:
+    """Of each record with a step: days between two rotations before it, as KMS said; None where rotation was off."""
+    rows = connection.execute("SELECT n, live FROM records WHERE n IN (SELECT record FROM steps)")
+    facts = ((n, Facts.of(json.loads(live or "{}"))) for n, live in rows)
+    return {n: (said.interval or DEFAULT_INTERVAL) if said.rotates else None for n, said in facts}
 
 
 def check_version(connection: sqlite3.Connection, path: Path, *, exact: bool) -> None:

@@ -26,6 +26,7 @@ from audit.plan import Proposal
 from audit.report import waived
 from audit.report.shapes import View
 from audit.scrub import Scrubber
+from audit.versions import shown
 
 PLAIN_SECONDS = 5.0
 """Seconds between two plain lines of progress."""
@@ -132,7 +133,11 @@ class Terminal:
         """Show a plan."""
         if self._json:
             actions = {action.value: n for action, n in _actions(proposal).items()}
-            self.line("info", "plan", digest=proposal.digest, keys=proposal.keys, steps=actions, hosts=proposal.hosts)
+            new = float(proposal.new_versions)
+            self.line(
+                "info", "plan", digest=proposal.digest, keys=proposal.keys, steps=actions, hosts=proposal.hosts,
+                new_versions=new,
+            )  # fmt: skip
             return
         if self._level >= 0:
             self._show(proposal)
@@ -149,13 +154,9 @@ class Terminal:
             f"Plan: {_keys(proposal.keys)} on {where}: {steps}; at least {_duration(proposal.seconds)} of requests.",
         )
         rest = ", ".join(f"{count} {o.words}" for o in Outcome if o not in _STEPS and (count := proposal.counts.get(o)))
-        undoes = _undoes(proposal)
         if rest:
-            self.line("info", f"{'Without a step' if undoes else 'Left alone'}: {rest}.")
-        cost = "Every rotation adds a key version that is billed like another key."
-        self.line(
-            "info", "A key that is turned off rotates no more; the versions that it has stay." if undoes else cost
-        )
+            self.line("info", f"{'Without a step' if _undoes(proposal) else 'Left alone'}: {rest}.")
+        self.line("info", _cost(proposal))
         self.line("info", f"Digest: {proposal.digest}")
 
     def _steps_table(self, proposal: Proposal) -> None:
@@ -199,7 +200,10 @@ class Terminal:
             remarks.append(waivers)
         if self._json:
             counts = dict(told.counts)
-            self.line("info", told.verdict, counts=counts, directory=str(directory), remarks=remarks)
+            whole = told.completeness.words
+            self.line(
+                "info", told.verdict, counts=counts, completeness=whole, directory=str(directory), remarks=remarks
+            )
             return
         if self._level < 0:
             return
@@ -214,9 +218,11 @@ class Terminal:
         table.add_row(str(sum(told.counts.values())), Text("records", style="bold"), "")
         self._console.print(table)
         self._console.print(Text(told.verdict, style="bold"))
+        if told.completeness.required or told.completeness.faults:
+            self.line("info", f"Completeness: {told.completeness.words}")
         for remark in remarks:
             self.line("info", remark)
-        names = sorted(path.name for path in directory.iterdir() if path.suffix in {".html", ".csv", ".json"})
+        names = sorted(path.name for path in directory.iterdir() if path.suffix in {".html", ".csv", ".json", ".xlsx"})
         self.line("info", f"In {directory}: {', '.join(names)}")
 
 
@@ -272,6 +278,22 @@ def _undoes(proposal: Proposal) -> str:
     ]
     told = " and ".join(filter(None, parts))
     return told[:1].upper() + told[1:]
+
+
+_NO_COST = "This plan adds no key versions."
+
+
+def _cost(proposal: Proposal) -> str:
+    new, price = proposal.new_versions, proposal.price
+    if new <= 0:
+        return f"Key versions taken back: {shown(-new)} a year; those that exist stay billed." if new else _NO_COST
+    told = f"New key versions: {shown(new)} a year; each stays billed like another key."
+    if price is None:
+        return told
+    return (
+        f"{told} At {price} for a version and month: {price.first_year(new)} in the first year, if they come evenly, "
+        f"and {price.each_later_year(new)} more in each later year than in the one before."
+    )
 
 
 def _keys(count: int) -> str:

@@ -24,6 +24,8 @@ from audit.inventory import KNOWN_COLUMNS
 from audit.kms import credentials
 from audit.kms.regions import ENDPOINTS
 from audit.outcome import ANOTHER_RUN, Outcome, exit_code
+from audit.report import controls
+from audit.report.language import ENGLISH
 from audit.report.rows import COLUMNS
 from audit.rules import table
 from audit.simulator.faults import FAULT_KINDS, FORM
@@ -113,6 +115,11 @@ def variables() -> str:
     return f"{rows('| Variable | Option | Commands |', told)}\n\nWithout a variable, on purpose: {', '.join(unnamed)}."
 
 
+def framework_ids() -> str:
+    told = ((line.control, line.framework, f"`{line.id}`", line.basis) for line in controls.lines(ENGLISH))
+    return rows("| Control | Framework | Supports evidence for | On whose word |", told)
+
+
 def faults() -> str:
     return rows("| Kind | What the client meets |", ((f"`{kind}`", said) for kind, said in FAULT_KINDS.items()))
 
@@ -130,13 +137,14 @@ GENERATED: dict[str, Callable[[], str]] = {
     "regions": regions,
     "variables": variables,
     "faults": faults,
+    "controls": framework_ids,
     **{f"help {command}": lambda command=command: shown_help(command) for command in COMMANDS},
 }
 
 
 @pytest.mark.parametrize("block", GENERATED)
 def test_what_is_generated_equals_the_program(block: str, pytestconfig: pytest.Config) -> None:
-    """Rules, outcomes, exit codes, regions, variables, faults and help texts stand in the documents as they are."""
+    """What the program knows of rules, options, exit codes and the like stands in the documents as it is."""
     (path,) = [path for path in DOCUMENTS if f"<!-- generated: {block} -->" in text(path)]
     whole = f"{block} -->\n{GENERATED[block]()}\n"
     if pytestconfig.getoption("--update"):
@@ -166,7 +174,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def files(rehearsal: Path) -> list[str]:
-    sometimes = {"crash.txt", "SHA256SUMS.sig", "SHA256SUMS.1", "SHA256SUMS.1.sig"}
+    sometimes = {"crash.txt", "comparison.csv", "report.xlsx", "SHA256SUMS.sig", "SHA256SUMS.1", "SHA256SUMS.1.sig"}
     return sorted({path.name for path in rehearsal.iterdir()} | sometimes)
 
 

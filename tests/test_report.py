@@ -365,16 +365,9 @@ def test_run_results_have_the_shape_of_the_contract(whole: Rendered) -> None:
     """The names are public; the population names what KMS has beyond the inventory, and where both disagree."""
     found = whole.json
     assert list(found) == [
-        "schema_version",
-        "verdict",
-        "run",
-        "counts",
-        "policy",
-        "arguments",
-        "population",
-        "waivers",
-        "results",
-    ]
+        "schema_version", "verdict", "run", "counts", "policy", "arguments", "cost", "controls", "population",
+        "waivers", "comparison", "results",
+    ]  # fmt: skip
     assert (found["schema_version"], found["run"]["simulated"], found["run"]["exit_code"]) == (1, False, 130)
     assert found["policy"] == {"max_interval": 365, "interval": None, "own_domain": OURS}
     assert [key["key_id"] for key in found["population"]["unlisted"]] == [key_id(200), key_id(201)]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from audit.report.facets import WaiverLine
+from audit.report.facets import Comparison, WaiverLine
 from audit.report.shapes import Run, View
 
 SCHEMA_VERSION = 1
@@ -30,12 +30,17 @@ def pieces(view: View) -> Iterator[str]:
         "counts": view.counts,
         "policy": _common([run.about.get("policy") or {} for run in view.runs]),
         "arguments": _common([run.about.get("arguments") or {} for run in view.runs]),
+        "cost": asdict(view.cost),
+        "controls": [asdict(line) for line in view.controls],
     }
     population = {
         "rows": view.table.total,
         "counted": view.table.total - view.older.total,
         "superseded": view.older.total,
         "blank_lines": view.blank_lines,
+        "complete": _complete(view),
+        "required": view.completeness.required,
+        "faults": view.completeness.faults,
         "places": [asdict(place) for place in view.places],
     }
     yield f'{_encode(head)[:-1]},\n"population":{_encode(population)[:-1]},\n"unlisted":'
@@ -44,6 +49,8 @@ def pieces(view: View) -> Iterator[str]:
     yield from _array(map(asdict, view.drift.all))
     yield '},\n"waivers":'
     yield from _array(map(_waiver, view.waivers))
+    yield ',\n"comparison":'
+    yield from _comparison(view.comparison)
     yield ',\n"results":'
     yield from _array(view.table.rows)
     yield "}\n"
@@ -54,12 +61,29 @@ def _waiver(line: WaiverLine) -> dict[str, Any]:
     return {name: value for name, value in asdict(line).items() if name not in {"note", "tone"}}
 
 
+def _comparison(found: Comparison | None) -> Iterator[str]:
+    if found is None:
+        yield "null"
+        return
+    waivers = [asdict(waiver) for waiver in found.waivers]
+    head = {"baseline": found.baseline, "words": found.words, "counts": found.counts, "waivers": waivers}
+    yield f'{_encode(head)[:-1]},\n"changes":'
+    yield from _array(map(asdict, found.changes.all))
+    yield "}"
+
+
 def _array(items: Iterable[Any]) -> Iterator[str]:
     before = "[\n"
     for item in items:
         yield before + _encode(item)
         before = ",\n"
     yield "\n]" if before == ",\n" else "[]"
+
+
+def _complete(view: View) -> bool | None:
+    """Whether the records are all keys of their places; None where that is not known: KMS was not asked."""
+    known = bool(view.completeness.faults) or all(run.about["live"] for run in view.runs)
+    return not view.completeness.faults if known else None
 
 
 def _common(values: list[Any]) -> Any:  # noqa: ANN401  # JSON

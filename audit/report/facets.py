@@ -48,12 +48,14 @@ class Cost:
 
     ``versions``: key versions a year that the change adds, made or planned; below zero where it takes some back.
     ``price``: of one version, as given, empty where it was not. ``money``: a year, in words. ``words``: sentences.
+    ``planned``: of ``versions``, those of steps that were not taken.
     """
 
     versions: float
     price: str
     money: str
     words: tuple[str, ...]
+    planned: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class WaiverChange:
 class Comparison:
     """This report against an earlier run. ``counts``: keys by change. ``words``: one sentence.
 
-    ``changes``: all keys but the unchanged ones; ``table``: all keys, the rows of ``comparison.csv``.
+    ``changes``: all keys but the unchanged ones; ``table``: these and the waivers, the rows of ``comparison.csv``.
     """
 
     baseline: str

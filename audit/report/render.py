@@ -31,6 +31,7 @@ from markupsafe import Markup
 
 from audit.cells import guard
 from audit.errors import TemplateFault
+from audit.report import workbook
 from audit.report.document import pieces
 from audit.report.language import Language
 from audit.report.shapes import View
@@ -69,8 +70,13 @@ def write(view: View, directory: Path, formats: Collection[str], templates: Path
                 written.append(_put(directory / file, texts[name]))
         if view.failed.total:
             written.append(_put(directory / "failed.csv", map(record, chain([view.failed.columns], view.failed.rows))))
+        if view.comparison and "csv" in formats:
+            compared = view.comparison.table
+            written.append(_put(directory / "comparison.csv", map(record, chain([compared.columns], compared.rows))))
+        if "xlsx" in formats:
+            written.append(workbook.put(view, directory / "report.xlsx"))
     finally:
-        for file in {*_FILES.values(), "failed.csv"} - {path.name for path in written}:
+        for file in {*_FILES.values(), "failed.csv", "comparison.csv", "report.xlsx"} - {path.name for path in written}:
             with contextlib.suppress(OSError):  # what cannot be written cannot always be removed
                 (directory / file).unlink()
     return written

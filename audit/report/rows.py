@@ -49,17 +49,26 @@ class Owners:
         if len(set(ids)) < len(ids):
             raise UsageFault("a run is named twice")
         self._newest: dict[tuple[str, ...], int] = {}
-        age = sorted(range(len(runs)), key=lambda n: (runs[n].course.last_at, runs[n].course.first_at, ids[n]))
-        for n in age if len(runs) > 1 else ():
-            self._newest.update((_identity(record), n) for record in runs[n].records() if _identity(record))
+        number = {id(run): n for n, run in enumerate(runs)}
+        for run in oldest_first(runs) if len(runs) > 1 else ():
+            self._newest.update((_identity(record), number[id(run)]) for record in run.records() if _identity(record))
 
     def counts(self, run: int, record: Record) -> bool:
         """Whether the record of the run with this number is the one that speaks for its key."""
-        return self._newest.get(_identity(record), run) == run
+        return self.speaks(run, _identity(record))
+
+    def speaks(self, run: int, identity: tuple[str, ...]) -> bool:
+        """The same by account, region, project and key id."""
+        return self._newest.get(identity, run) == run
 
     def name(self, identity: tuple[str, ...]) -> bool:
         """Whether any of several runs has a record for this account, region, project and key id."""
         return identity in self._newest
+
+
+def oldest_first(runs: Sequence[Replay]) -> list[Replay]:
+    """The runs by their last event."""
+    return sorted(runs, key=lambda run: (run.course.last_at, run.course.first_at, str(run.about.get("id", ""))))
 
 
 def _identity(record: Record) -> tuple[str, ...]:

@@ -40,10 +40,11 @@ def build(
     now: str,
     say: Language = ENGLISH,
     baseline: Replay | None = None,
+    price: str = "",
 ) -> View:
     """The view of one run, or of several merged in the given order, each key counted by its newest run.
 
-    ``say``: the language of its sentences. ``baseline``: an earlier run to compare with.
+    ``say``: the language of its sentences. ``baseline``: an earlier run to compare with. ``price``: see ``costs.cost``.
 
     ``report_id``, ``version``, ``now``: what the report calls itself, who renders it, and when (UTC, as in the ledger).
     Raises UsageFault where the runs cannot be merged.
@@ -55,7 +56,8 @@ def build(
     faults = words.faults(runs, walks, sum(not run.intact for run in told))
     simulated, longest = bool(runs[0].about.get("simulated")), max(counts.values(), default=0) or 1
     tone, status = words.status(counts, faults)
-    unlisted = Again(lambda: _unlisted(runs, owners))
+    others = Again(lambda: _unlisted(runs, owners))
+    unlisted = _shown(tuple(islice(others, SHOWN)), sum(1 for _ in others), others)
     return View(
         say=say,
         id=report_id,
@@ -77,7 +79,7 @@ def build(
         places=tuple(
             _place_line(_id(run), walk) for run, each in zip(runs, walks, strict=True) for walk in each.values()
         ),
-        unlisted=_shown(tuple(islice(unlisted, SHOWN)), sum(1 for _ in unlisted), unlisted),
+        unlisted=unlisted,
         drift=_shown(tuple(shelf.drift), shelf.drifting, Again(lambda: _drift(runs, owners))),
         attention=shelf.section("attention"),
         changed=shelf.section("changed"),
@@ -87,10 +89,10 @@ def build(
         older=shelf.section("older"),
         touched=shelf.touched,
         waivers=waived.lines(runs, say),
-        completeness=population.completeness(runs, say),
-        cost=costs.cost(runs, say),
+        completeness=population.completeness(runs, unlisted.total, counts[Outcome.MISSING], say),
+        cost=costs.cost(runs, owners, price, say),
         controls=controls.lines(say),
-        comparison=compare.comparison(runs, baseline, say),
+        comparison=compare.comparison(runs, owners, baseline, say),
         table=Table(columns(runs, own), Again(lambda: rows(runs, own)), shelf.total),
         failed=Table(failed_columns(runs), Again(lambda: failed(runs, owners)), sum(counts[o] for o in ANOTHER_RUN)),
     )
@@ -216,6 +218,7 @@ def _latest(run: Replay) -> dict[tuple[Place, str], Mapping[str, Any]]:
 
 def _run(run: Replay, counts: Mapping[Outcome, int], places: Collection[tuple[str, str, str]]) -> Run:
     about, course, proof = {**_ABSENT, **run.about}, run.course, run.proof()
+    complete = population.completeness([run], sum(1 for _ in run.unlisted()), counts[Outcome.MISSING], ENGLISH)
     return Run(
         id=_id(run),
         about=about,
@@ -229,7 +232,7 @@ def _run(run: Replay, counts: Mapping[Outcome, int], places: Collection[tuple[st
         started=course.first_at,
         ended=course.last_at,
         ended_early=course.ended,
-        exit_code=exit_code({o.value: n for o, n in counts.items()}, course.exit_code),
+        exit_code=exit_code({o.value: n for o, n in counts.items()}, course.exit_code, population.exit_code(complete)),
         digest=course.digest,
         events=proof.events,
         head=proof.head,
