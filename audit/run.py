@@ -65,8 +65,9 @@ class Run:
         """Undo what a run changed, in a run of its own; the other is only read. Otherwise as ``new``."""
         apart(output_dir, existing(directory))
         with self._signals, self._runner, reading(directory), Replay(directory) as past:
+            head = undo.check(past)
             self._take_over(past)
-            return self._begin(output_dir, lambda: undo.load(past, self._ledger))
+            return self._begin(output_dir, lambda: undo.load(past, head, self._ledger))
 
     def _begin(self, output_dir: Path, read: Callable[[], Loaded]) -> Finished:
         name = run_id(datetime.now(UTC), secrets.token_hex(3), simulated=self._target.simulated)

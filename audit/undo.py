@@ -28,10 +28,10 @@ Changes = Mapping[int, Reversal | Doubt]
 """What there is to undo, by the number of the new run's record."""
 
 
-def load(past: Replay, ledger: Ledger) -> Loaded:
-    """Put the records that a run may have changed into a new ledger, in order, with their lines and cells.
+def check(past: Replay) -> str:
+    """The hash of the last event of a run that can be undone: 64 hex digits.
 
-    Raises RunDirFault where a run cannot be undone, LedgerFault where its ledger is not what was written.
+    Raises RunDirFault where it cannot be, LedgerFault where its ledger is not what was written.
     """
     about, where = past.about, past.directory
     if not past.course.seal:
@@ -46,6 +46,15 @@ def load(past: Replay, ledger: Ledger) -> Loaded:
     proof = past.proof()
     if proof.fault:
         raise LedgerFault(f"{where / LEDGER} is not what was written: {proof.fault}", "nothing was sent")
+    return proof.head
+
+
+def load(past: Replay, head: str, ledger: Ledger) -> Loaded:
+    """Put the records that a run may have changed into a new ledger, in order, with their lines and cells.
+
+    ``head``: of the other ledger, as checked. Raises RunDirFault where nothing was changed.
+    """
+    about, where = past.about, past.directory
     changes: dict[int, Reversal | Doubt] = {}
     wanted: dict[Place, set[str]] = {}
     ledger.add_records(_rows(past, changes, wanted))
@@ -53,7 +62,7 @@ def load(past: Replay, ledger: Ledger) -> Loaded:
         raise RunDirFault(f"{where}: nothing was changed by this run", "there is nothing to undo")
     total, held = about["records"], len(changes)
     said = (
-        f"This run undoes {about['id']} (last event {proof.head}). Of its {total:,} records {held:,} had a request "
+        f"This run undoes {about['id']} (last event {head}). Of its {total:,} records {held:,} had a request "
         f"that may have changed the key; for the other {total - held:,} there is nothing to undo."
     )
     go_on = f"{about['id']} is not finished: kms-rotation apply {where} settles what is not known of its keys."
@@ -65,7 +74,7 @@ def load(past: Replay, ledger: Ledger) -> Loaded:
         usable=len(changes),
         wanted=wanted,
         input={**about["input"], "blank_lines": 0, "warnings": [said, *([go_on] if unfinished(past.steps) else [])]},
-        undoes={"id": about["id"], "head": proof.head},
+        undoes={"id": about["id"], "head": head},
     )
 
 

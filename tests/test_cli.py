@@ -21,7 +21,7 @@ from audit.simulator import FAULT_KINDS
 from tests.command import CREDENTIALS, FAST, SCRIPT, Operator, begin, left_behind, outcomes, results, rows, waiting
 from tests.simulated import PROJECT, REGION, SECRET_KEY, core, key, running
 
-COMMANDS = ("check", "plan", "remediate", "apply", "report", "verify", "rules", "simulator")
+COMMANDS = ("check", "plan", "remediate", "apply", "rollback", "report", "verify", "rules", "simulator")
 STATED = {"origin": "kms", "key_spec": "AES_256", "key_state": "2", "default_key_flag": "0"}
 ON = {**STATED, "key_rotation_enabled": "true"}
 HEAVY = ("pandas", "httpx", "jinja2", "rich", "sqlite3", "asyncio", "h11")

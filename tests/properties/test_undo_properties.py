@@ -71,7 +71,7 @@ def rolled_back(directory, past, kms, policy, processes=4):
                 if process:
                     left = asyncio.run(stages.again(steps, NOW))
                 else:
-                    loaded = undo.load(past, book)
+                    loaded = undo.load(past, undo.check(past), book)
                     book.describe(columns=loaded.columns)
                     left = steps = asyncio.run(stages.survey(loaded, NOW))
                     book.add_steps(steps)

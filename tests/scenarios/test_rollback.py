@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from audit.ledger import Ledger
 from audit.model import Key
+from audit.scrub import Scrubber
 from audit.simulator import Core, Served, parse_faults
 from tests.command import (
     DESCRIBE,
@@ -221,6 +223,10 @@ def test_the_question_names_what_is_turned_off(operator: Operator) -> None:
             with operator.at_terminal("rollback", first, "--endpoint", url, *FAST) as dialogue:
                 dialogue.until("Turn off rotation of 3 keys and restore the interval of 3 keys on 127.0.0.1")
                 assert not by_key(since(simulated, asked), DISABLE)
+                assert "6 keys on 127.0.0.1" in dialogue.seen
+                assert "3 x disable, 3 x restore-interval" in dialogue.seen
+                assert "A key that is turned off rotates no more" in dialogue.seen
+                assert "billed" not in dialogue.seen
                 dialogue.type(answer)
                 ended = dialogue.wait()
             assert (ended.exit_code, outcomes(ended.directory)) == (exit_code, told)
@@ -287,10 +293,14 @@ def test_a_directory_that_cannot_be_undone(operator: Operator) -> None:
         idle = operator.run("remediate", operator.inventory([KEYS[5]], name="on.csv"), "--yes", "--endpoint", url)
         copy = shutil.copytree(first, operator.home / "copy")
         broken(copy)
+        half = operator.home / "half"
+        half.mkdir()
+        Ledger(half / "ledger.sqlite3", lambda: "", Scrubber(), create=True).close()
         asked, before = len(simulated.log), left_behind(operator.home)
         cases = [
             (check.directory, (), 2, "is a check"),
             (operator.home, (), 2, "is not a run directory"),
+            (half, (), 2, "has no complete plan"),
             (back.directory, (), 2, "kms-rotation remediate INVENTORY"),
             (idle.directory, (), 2, "nothing was changed"),
             (copy, (), 1, "is not what was written"),
