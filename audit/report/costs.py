@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from audit.conclude import conclude
+from audit.model import DEFAULT_INTERVAL
 from audit.outcome import History, Outcome
 from audit.replay import Replay
 from audit.report.facets import Cost
@@ -88,15 +89,19 @@ def _money(price: Price, new: Fraction, say: Language) -> str:
 
 def _parts(run: Replay, n: int, owners: Owners) -> Iterator[tuple[str, Fraction]]:
     """Each step that counts with what has become of it, and each key that has no step and could be switched on."""
-    mine = {row[0]: tuple(row[1:]) for row in run.db.execute(_QUERY)}
-    mine = {record: identity for record, identity in mine.items() if owners.speaks(n, identity)}
+    planned = {step.record for step in run.steps.values()}
+    mine: set[int] = set()
+    switchable = 0  # a check may have a million of them: they are only counted
+    for record, *identity in run.db.execute(_QUERY):
+        if owners.speaks(n, tuple(identity)):
+            mine.update({record} & planned)
+            switchable += record not in planned
+    yield "open", switchable * yearly(DEFAULT_INTERVAL)
     open_ = unfinished(run.steps)
     number = {id(step): number for number, step in run.steps.items()}
     for step, versions in added(run.steps.values(), intervals_before(run.db)):
         if step.record in mine and (part := _part(step, left=number[id(step)] in open_)):
             yield part, versions
-    for _ in mine.keys() - {step.record for step in run.steps.values()}:
-        yield "open", yearly(365)
 
 
 def _part(step: History, *, left: bool) -> str:
