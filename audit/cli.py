@@ -104,6 +104,7 @@ def apply(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by na
             approve=given["approve"],
             max_changes=given["max_changes"],
             max_failures=given["max_failures"],
+            lang=given["lang"],
         )
         return launch.run_of(order, given, screen, max_interval=365, interval=None)
 
@@ -128,7 +129,7 @@ def report(run_dirs: tuple[Path, ...], **given: Any) -> None:  # noqa: ANN401  #
 
     screen = launch.screen_of(given)
     try:
-        directory = rerender(run_dirs, given["output_dir"], given["formats"], given["templates"], screen)
+        directory = rerender(run_dirs, given["output_dir"], given["formats"], given["templates"], screen, given["lang"])
     except Stop as stop:
         launch.stopped(screen, stop)
     click.echo(directory)

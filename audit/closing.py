@@ -1,5 +1,6 @@
 """The end of a run: why it ended goes into the ledger, and the reports are written from there."""
 
+import functools
 from pathlib import Path
 
 from audit import __version__
@@ -10,6 +11,7 @@ from audit.order import Finished, Order, Screen, stamp
 from audit.outcome import exit_code
 from audit.replay import Replay
 from audit.report import render, view
+from audit.report.language import ENGLISH, language
 from audit.tables import Event, EventKind
 from audit.verify import unfinished
 
@@ -37,11 +39,14 @@ def report(directory: Path, stop: Stop | None, halt: Halt, order: Order, digest:
     A report that cannot be written is an ending too: it never hides why the run itself ended.
     """
     with Replay(directory) as replay:
-        told = view.build([replay], report_id=replay.about["id"], version=__version__, now=stamp())
+        build = functools.partial(view.build, [replay], report_id=replay.about["id"], version=__version__, now=stamp())
+        told = build()
         left = bool(unfinished(replay.steps))
         code = exit_code(told.counts, _code(halt, stop))
         try:
-            render.write(told, directory, order.formats)
+            say = language(order.lang)
+            page = told if say is ENGLISH else build(say=say)
+            render.write(told, directory, order.formats, page=page)
         except Stop as fault:
             why, code = "; ".join(str(each) for each in (stop, fault) if each), exit_code({}, code, fault.exit_code)
             return Finished(directory, code, why, (stop or fault).next_step)

@@ -37,6 +37,7 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
             yes=given.get("yes", False),
             max_changes=given.get("max_changes"),
             max_failures=given.get("max_failures", 10),
+            lang=given["lang"],
         )
         return run_of(order, given, screen, max_interval=given["max_interval"], interval=given.get("interval"))
 
@@ -47,19 +48,21 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
 
 
 def run_of(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interval: int, interval: int | None) -> "Run":  # noqa: ANN401
-    """The parts of a run, from the options as given. Raises UsageFault."""
+    """The parts of a run, from the options as given. Raises UsageFault, ReportFault."""
     from audit.cloud import Target  # noqa: PLC0415  # heavy
     from audit.kms.credentials import DOMAIN_ID  # noqa: PLC0415  # heavy
     from audit.kms.link import Limits  # noqa: PLC0415  # heavy
     from audit.kms.regions import check_endpoint  # noqa: PLC0415  # heavy
     from audit.model import Policy  # noqa: PLC0415  # heavy
     from audit.plan import check_limit, check_policy  # noqa: PLC0415  # heavy
+    from audit.report.language import language  # noqa: PLC0415  # heavy
     from audit.run import Run  # noqa: PLC0415  # heavy
 
     if given["simulate"] and given["endpoint"]:
         raise UsageFault("--simulate and --endpoint exclude each other")
     if order.max_changes is not None:
         check_limit(order.max_changes)
+    language(order.lang)  # one that is missing must not be found out by the last line of a run
     endpoint = check_endpoint(given["endpoint"]) if given["endpoint"] else None
     domain = "" if given["simulate"] else os.environ.get(DOMAIN_ID, "").strip()
     policy = check_policy(Policy(max_interval, interval, domain), writes=order.command != "check")

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from audit.report.language import LANGUAGES
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 FORMATS = ("html", "csv", "json")
@@ -164,6 +166,9 @@ OUTPUT_DIR = option(
 SCREEN = _together(
     option(
         "--format", "formats", type=_Formats(), default=",".join(FORMATS), show_default=True, help="Reports to write."
+    ),
+    option(
+        "--lang", type=click.Choice(list(LANGUAGES)), default="en", show_default=True, help="Language of report.html."
     ),
     option("--verbose", "-v", is_flag=True, help="One line per request."),
     option("--quiet", "-q", is_flag=True, help="Problems only."),

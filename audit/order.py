@@ -48,7 +48,7 @@ class Order:
 
     ``arguments``: the options as given, for the report. ``live``: KMS is read. ``only_plan``: KMS is not written to.
     ``yes``: do not ask. ``approve``: the digest that was reviewed, or its beginning. ``max_failures``: refused steps in
-    a row after which no new one is begun.
+    a row after which no new one is begun. ``lang``: the language of report.html.
     """
 
     command: str
@@ -60,6 +60,7 @@ class Order:
     approve: str = ""
     max_changes: str | None = None
     max_failures: int = 10
+    lang: str = "en"
 
 
 @dataclass(frozen=True, slots=True)

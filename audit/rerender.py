@@ -1,6 +1,7 @@
 """Render the reports of runs again, from what was recorded, into a directory of their own."""
 
 import contextlib
+import functools
 import secrets
 import shutil
 from collections.abc import Collection, Sequence
@@ -12,13 +13,21 @@ from audit.errors import ReportFault, RunDirFault, UsageFault
 from audit.order import Screen, stamp
 from audit.replay import Replay
 from audit.report import render, view
+from audit.report.language import ENGLISH, language
 from audit.rundir import existing, reading, run_id
 
 
 def rerender(
-    directories: Sequence[Path], output_dir: Path, formats: Collection[str], templates: Path | None, screen: Screen
+    directories: Sequence[Path],
+    output_dir: Path,
+    formats: Collection[str],
+    templates: Path | None,
+    screen: Screen,
+    lang: str = "en",
 ) -> Path:
     """The new directory. Never writes into a run directory, and works on a read-only one.
+
+    ``lang``: the language of report.html.
 
     Raises RunDirFault, LockHeld, LedgerFault, TemplateFault, UsageFault (simulated and real runs) and ReportFault.
     """
@@ -35,14 +44,17 @@ def rerender(
                 raise RunDirFault(f"{replay.directory} has no complete plan: its run ended before", "begin a new run")
         simulated = any(replay.about.get("simulated") for replay in replays)
         name = run_id(datetime.now(UTC), secrets.token_hex(3), simulated=simulated) + "-report"
-        told = view.build(replays, report_id=name, version=__version__, now=stamp())
+        say = language(lang)
+        build = functools.partial(view.build, replays, report_id=name, version=__version__, now=stamp())
+        told = build()
+        page = told if say is ENGLISH else build(say=say)
         directory = output_dir / name
         try:
             directory.mkdir(mode=0o700, parents=True)
         except OSError as error:
             raise ReportFault(f"cannot make {directory}: {error.strerror}") from error
         try:
-            render.write(told, directory, formats, templates)
+            render.write(told, directory, formats, templates, page=page)
         except BaseException:  # half a report would be taken for one
             shutil.rmtree(directory, ignore_errors=True)
             raise
