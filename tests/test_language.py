@@ -195,21 +195,19 @@ def test_a_language_without_a_catalog_is_a_fault(tmp_path: Path) -> None:
 
 TECHNICAL = {
     # of the service and of protocols
-    "KMS", "HMAC", "HTTP", "API", "UTF", "ASCII", "JSON", "ID", "SIGINT", "SIGTERM",
-    # options and commands
-    "max", "interval", "changes", "failures", "region", "project", "id",
-    # fields and their values
-    "key_id", "origin", "external", "default_key_flag", "key_alias", "keystore_id", "domain_id", "key_state",
-    "key_spec", "key_rotation_enabled", "rotation_interval", "multi_region_key_type", "account", "project_id",
-    "key_details", "next_marker", "key_info", "list", "keys", "true", "false", "cn", "north",
+    "KMS", "HMAC", "HTTP", "API", "ASCII", "JSON", "ID", "SIGINT", "SIGTERM", "list-keys",
+    # options, fields and their values
+    "max-changes", "max-failures", "region", "project-id", "account", "project_id", "key_id", "key_details", "key_info",
+    "next_marker", "origin", "external", "default_key_flag", "key_alias", "keystore_id", "domain_id", "key_state",
+    "key_spec", "key_rotation_enabled", "rotation_interval", "multi_region_key_type", "true", "false",
 }  # fmt: skip
 
 
 def english(told: str, *values: str) -> list[str]:
-    """The words of English that are left in a text: what is neither technical nor a value."""
+    """The words of English that are left in a text: what is neither technical, nor a value, nor holds a figure."""
     for value in sorted(values, key=len, reverse=True):
         told = told.replace(value, " ") if value else told
-    words = re.findall(r"[A-Za-z]\w+", told, re.ASCII)
+    words = re.findall(r"[A-Za-z][\w-]+", told, re.ASCII)
     return [word for word in words if word not in TECHNICAL and not any(map(str.isdigit, word))]
 
 
