@@ -5,6 +5,8 @@ translated in the ``.po``, and those that are gone are dropped.
 """
 
 import ast
+import gettext
+import html
 import io
 import re
 from collections.abc import Iterator
@@ -27,7 +29,8 @@ from audit.ledger import Ledger
 from audit.model import Facts, Policy
 from audit.outcome import Outcome, conclude
 from audit.plan import guard
-from audit.report import forms
+from audit.replay import Replay
+from audit.report import forms, render, view
 from audit.report.language import ENGLISH, LANGUAGES, Language, language
 from audit.rules import RULES, Kind, judge
 from audit.rundir import LEDGER, note_crash
@@ -149,6 +152,19 @@ def test_a_translation_keeps_placeholders_and_markup(catalog: Catalog) -> None:
         assert not list(message.check(catalog)), told
 
 
+def test_a_text_is_written_where_it_is_said() -> None:
+    """What ``say`` and ``say.counted`` are handed is the text itself: one in a variable would not be in the catalog."""
+    for path in sorted((ROOT / "audit" / "report").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="counted"), args=[ast.Constant(), ast.Constant(), *_]):
+                    pass
+                case ast.Call(func=ast.Name(id="say" | "form") | ast.Attribute(attr="_say"), args=[ast.Constant(), *_]):
+                    pass
+                case ast.Call(func=ast.Attribute(attr="counted" | "_say") | ast.Name(id="say" | "form")):
+                    pytest.fail(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
+
+
 def test_the_file_is_written_as_update_writes_it(code: str, catalog: Catalog) -> None:
     """Whoever translates sees in a difference nothing but what was translated."""
     assert po(code).read_bytes() == written(catalog)
@@ -239,6 +255,18 @@ def test_every_form_keeps_its_values(say: Language) -> None:
 def test_the_core_has_no_sentence_without_a_form(say: Language) -> None:
     """What rules, verdicts and endings of steps say is told without a word of English."""
     assert not [told for reason, values in reasons() if english(told := say.recorded(reason), *values)]
+
+
+def test_what_the_core_says_in_its_tables_is_told(say: Language) -> None:
+    """Rules with their sources, outcomes and exit codes are told as a whole, without a word of English."""
+    rules = [text for rule in RULES for text in (rule.sentence, rule.citation, rule.kind.value)]
+    outcomes = [text for outcome in Outcome for text in (outcome.words, outcome.meaning)]
+    for text in [*rules, *outcomes, *(meaning for _, meaning in EXIT_CODES)]:
+        told = say.recorded(text)
+        assert told == say(text) != text
+        assert not english(
+            told, "DEW", "EnableKeyRotation", "UpdateKeyRotationInterval", "plan", "dry-run", "max-interval"
+        )
 
 
 CALLS = {"stop", "end_steps", "give_up", "Interrupted", "RunStopped", "LedgerFault", "Unreadable"}
@@ -332,6 +360,54 @@ def test_a_rehearsal_has_forms(say: Language, operator: Operator) -> None:
             assert not english(say.recorded(row["reason"]), *(value for value in row.values() if value)), row
 
 
+class Asked(gettext.NullTranslations):
+    """A catalog that keeps what it was asked for."""
+
+    def __init__(self, catalog: gettext.NullTranslations) -> None:
+        super().__init__()
+        self.catalog = catalog
+        self.texts: set[tuple[str, ...]] = set()
+
+    def gettext(self, message: str) -> str:
+        self.texts.add((message,))
+        return self.catalog.gettext(message)
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        self.texts.add((msgid1, msgid2))
+        return self.catalog.ngettext(msgid1, msgid2, n)
+
+
+def leaves(told: object) -> Iterator[str]:
+    """Every text in nested data, names too."""
+    match told:
+        case dict():
+            yield from (text for pair in told.items() for each in pair for text in leaves(each))
+        case list() | tuple():
+            yield from (text for each in told for text in leaves(each))
+        case str():
+            yield told
+
+
+ON_THE_PAGE = {"SIMULATED", "kms-rotation", "SHA-256", "enable", "set-interval", "UTC", "CTS", "Cloud", "Huawei"}
+
+
+@pytest.mark.xfail(reason="the templates and the view do not pass their texts yet", strict=True)
+def test_a_page_has_no_english_left(catalog: Catalog, say: Language, operator: Operator, tmp_path: Path) -> None:
+    """A whole report in another language has no word of English, and asks for no text that is not in the catalog."""
+    runs = [operator.run(*command, EXAMPLE).directory for command in (["check", "--simulate"], ["plan", "--simulate"])]
+    operator.run("apply", runs[1], "--yes")
+    asked = Asked(say.catalog)
+    with Replay(runs[0]) as first, Replay(runs[1]) as second:
+        records = [*first.records(), *second.records()]
+        values = {*leaves([first.about, second.about, records])} - {record.reason for record in records}
+        told = view.build([first, second], report_id="r1", version="9", now="", say=Language(say.code, say.tag, asked))
+        (page,) = [path for path in render.write(told, tmp_path, {"html"}) if path.suffix == ".html"]
+    assert asked.texts <= {many(message.id) for message in messages(catalog)}
+    text = re.sub(r"<(style|script|code)[^>]*>.*?</\1>|<[^>]*>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    whole = [value for value in values if not value.isalpha()]
+    assert not [word for word in english(html.unescape(text), *whole) if word not in {*ON_THE_PAGE, *values}]
+
+
 @given(st.data())
 def test_no_sentence_breaks_and_no_value_is_lost(data: st.DataObject) -> None:
     """Whatever fills a form, telling it never fails, and the values stand in what is told as they stood before."""
@@ -386,23 +462,22 @@ def test_the_language_is_given_anew(operator: Operator) -> None:
     operator.run("apply", run, "--yes")
     assert tag(run) == "en"
     assert tag(operator.run("report", run, KMS_ROTATION_LANG="zh").directory) == "zh-CN"
-    assert tag(operator.run("report", run).directory) == "en"
-    interrupted = operator.run("plan", "--simulate", EXAMPLE).directory
-    operator.run("apply", interrupted, "--yes", "--lang", "zh")
-    assert tag(interrupted) == "zh-CN"
 
 
 def test_data_is_the_same_in_every_language(operator: Operator) -> None:
     """CSV, JSON and what standard error says are in English, whatever the language of report.html."""
-    run = operator.run("remediate", "--simulate", "--yes", EXAMPLE).directory
+    run = operator.run("plan", "--simulate", EXAMPLE).directory
+    applied = operator.run("apply", run, "--yes", "--lang", "zh")
     ours, theirs = (operator.run("report", run, "--lang", code) for code in ("en", "zh"))
+    assert [tag(directory) for directory in (run, ours.directory, theirs.directory)] == ["zh-CN", "en", "zh-CN"]
     for name in ("report.csv", "failed.csv"):
         assert (ours.directory / name).read_bytes() == (theirs.directory / name).read_bytes()
+        assert (ours.directory / name).read_bytes() == (run / name).read_bytes()
     told = [results(ended.directory) | {"run": {}} for ended in (ours, theirs)]
     assert told[0] == told[1]
     said = [ended.stderr.replace(ended.directory.name, "").split() for ended in (ours, theirs)]
     assert said[0] == said[1]
-    assert all(text.isascii() for text in said[1])
+    assert (applied.stderr + theirs.stderr).isascii()
 
 
 def test_a_template_of_ones_own_is_told_the_language(operator: Operator) -> None:

@@ -48,8 +48,11 @@ class Language:
         return f"{number:,}"
 
     def recorded(self, sentence: str) -> str:
-        """A sentence that stands in the ledger, in this language as far as its form is known (``forms``)."""
-        return sentence if self.code == ENGLISH.code else forms.told(sentence, self.gettext)
+        """What the core says in English - in the ledger or in its tables - in this language, as far as it is known."""
+        if self.code == ENGLISH.code:
+            return sentence
+        whole = self.gettext(sentence)
+        return whole if whole != sentence else forms.told(sentence, self.gettext)
 
 
 ENGLISH = Language()
