@@ -12,8 +12,10 @@ from collections.abc import Callable
 _JOINT = "; "
 _LONGEST = 8
 """Joints that one form can hold, its own and those of its values: it bounds what a hostile message can cost."""
-_NESTED = "why"
-"""The name of a placeholder that holds a recorded sentence itself; any other holds a value, told as it is."""
+_NESTED, _FINDINGS = "why", "findings"
+"""Placeholders that hold a recorded sentence, or a list of findings; any other holds a value, told as it is."""
+_SHAPES = {"column": r"\w+", "count": "[0-9]+", "place": r"(?:[^/]*/)?[^/ ]+/[^/ ]+"}
+"""Of placeholders at the beginning of a form, so that it does not match what others have said."""
 
 
 def form(text: str) -> str:
@@ -23,6 +25,7 @@ def form(text: str) -> str:
 
 FORMS: tuple[str, ...] = (
     form("; "),
+    form(", "),
     # rules: the evidence
     form("default key (default_key_flag is 1)"),
     form("default key (alias %(alias)s; default_key_flag is not stated)"),
@@ -67,6 +70,38 @@ FORMS: tuple[str, ...] = (
     form("it was not read back"),
     form("the read-back failed: %(why)s"),
     form("the read-back does not show it"),
+    # waivers
+    form("waiver of line %(line)s, valid until %(day)s: %(text)s"),
+    form("approved by %(approver)s"),
+    form("approved by %(approver)s, ticket %(ticket)s"),
+    form("waives %(findings)s"),
+    form("what is not stated (%(names)s)"),
+    form("the waiver of line %(line)s (approved by %(approver)s) expired on %(day)s"),
+    form("the waiver of line %(line)s (approved by %(approver)s, ticket %(ticket)s) expired on %(day)s"),
+    # what is undone
+    form("already off when the request arrived, confirmed by read-back"),
+    form("already as before when the request arrived, confirmed by read-back"),
+    form("KMS says it is already off"),
+    form("KMS says it is already as before"),
+    form("off when read back, and no request of this run can have done it"),
+    form("as before when read back, and no request of this run can have done it"),
+    form("rotation was found off, as before that run"),
+    form("the interval was found at %(days)s days, as before that run"),
+    form("KMS does not have this key any more: %(why)s"),
+    form("KMS does not state the interval, so it cannot be compared"),
+    form("changed since that run: %(why)s"),
+    form("it rotates every %(days)s days, that run left it at %(left)s"),
+    form("not undone: %(why)s"),
+    form("that rotation was off before is not on record"),
+    form("the interval before is not on record"),
+    form("the interval before, %(days)s days, is none that KMS takes"),
+    form("KMS said “already” to a repeated request: that run or somebody else changed the key"),
+    form("a request of that run may have changed the key, and neither an answer nor a read-back shows that it did"),
+    form(
+        "This run undoes %(run)s (last event %(head)s). Of its %(total)s records %(held)s had a request that may have "
+        "changed the key; for the other %(rest)s there is nothing to undo."
+    ),
+    form("%(run)s is not finished: kms-rotation apply %(where)s settles what is not known of its keys."),
     # records that cannot be used
     form("key_id lowered from upper case"),
     form("key_id: duplicate of line %(line)s"),
@@ -122,19 +157,32 @@ FORMS: tuple[str, ...] = (
     form("%(count)s keys in a row were refused (--max-failures), the last with %(why)s"),
     form("%(count)s keys in a row were refused for want of permission, the last with %(why)s"),
     form("the plan changes %(keys)s keys, --max-changes %(limit)s allows %(allowed)s of %(usable)s usable records"),
+    form("the plan adds %(versions)s key versions a year, --max-new-versions allows %(limit)s"),
     form("the process ended without a word before this key's turn"),
     form("the operator did not approve going on"),
-    form("%(path)s cannot be opened: %(why)s"),
-    form("%(path)s cannot be closed: %(why)s"),
-    form("%(path)s cannot be written: %(why)s"),
-    form("%(path)s cannot be read: %(why)s"),
+    form("%(folder)s/ledger.sqlite3 cannot be opened: %(why)s"),
+    form("%(folder)s/ledger.sqlite3 cannot be closed: %(why)s"),
+    form("%(folder)s/ledger.sqlite3 cannot be written: %(why)s"),
+    form("%(folder)s/ledger.sqlite3 cannot be read: %(why)s"),
     form("unforeseen error: %(name)s"),
     # the ledger
     form("event %(number)s does not continue the event before it"),
+    form("event %(number)s does not continue the event before it: %(why)s"),
+    form("event %(number)s is gone"),
+    form("events %(first)s to %(last)s are gone"),
+    form("the event that is due stands at %(number)s"),
+    form("the order was changed"),
+    form("others were put in"),
+    form("it is not the first that was written, or it was changed"),
+    form("event %(number)s was changed after it was written"),
+    form("event %(number)s was changed or put in, or event %(before)s was changed, or some between them are gone"),
     form("run, records, steps or unlisted keys differ from what was sealed with the plan"),
 )
-"""Every form, and the joint. ``%(why)s`` holds a sentence that is taken apart in its turn."""
+"""Every form, and the joints."""
+_FINDING = form("%(rule)s (%(why)s)")
 
+_RULE_FOUND = re.compile(r"(?P<rule>[A-Z][0-9]{2}) \((?P<why>.*)\)", re.DOTALL)
+_NEXT_FINDING = re.compile(r", (?=[A-Z][0-9]{2} \(|what is not stated \()")
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 
 
@@ -164,9 +212,20 @@ def _piece(text: str, gettext: Callable[[str], str]) -> str | None:
         return gettext(text)
     for msgid, pattern in (*begun.get(_first_word(text), ()), *open_ended):
         if match := pattern.fullmatch(text):
-            values = match.groupdict()
-            return gettext(msgid) % {n: told(text, gettext) if n == _NESTED else text for n, text in values.items()}
+            return gettext(msgid) % {name: _value(name, value, gettext) for name, value in match.groupdict().items()}
     return None
+
+
+def _value(name: str, text: str, gettext: Callable[[str], str]) -> str:
+    if name == _FINDINGS:
+        return gettext(", ").join(_finding(finding, gettext) for finding in _NEXT_FINDING.split(text))
+    return told(text, gettext) if name == _NESTED else text
+
+
+def _finding(text: str, gettext: Callable[[str], str]) -> str:
+    if found := _RULE_FOUND.fullmatch(text):
+        return gettext(_FINDING) % {"rule": found["rule"], "why": told(found["why"], gettext)}
+    return told(text, gettext)
 
 
 def _first_word(text: str) -> str:
@@ -184,7 +243,10 @@ def _compiled() -> tuple[frozenset[str], dict[str, _Patterns], _Patterns]:
     for text in sorted(FORMS, key=len, reverse=True):
         literals = _PLACEHOLDER.split(text)
         if len(literals) > 1:
-            parts = (f"(?P<{part}>.*?)" if n % 2 else re.escape(part) for n, part in enumerate(literals))
+            parts = (
+                f"(?P<{part}>{_SHAPES.get(part, '.*?')})" if n % 2 else re.escape(part)
+                for n, part in enumerate(literals)
+            )
             where = open_ended if text.startswith("%(") else begun.setdefault(_first_word(text), [])
             where.append((text, re.compile("".join(parts), re.DOTALL)))
     return frozenset(text for text in FORMS if "%(" not in text), begun, open_ended
