@@ -52,7 +52,7 @@ JINJA = {
     "lstrip_blocks": "true",
 }
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
-_MARKUP = re.compile(r"</?[a-z]+[^>]*>|&\w+;")
+_KEPT = re.compile(r"%\(\w+\)s|%%|\{\w+\}|</?[a-z]+[^>]*>|&\w+;")
 
 
 def po(code: str) -> Path:
@@ -146,8 +146,7 @@ def test_a_translation_keeps_placeholders_and_markup(catalog: Catalog) -> None:
     for message in messages(catalog):
         told = many(message.id)[-1]
         for translated in many(message.string):
-            assert sorted(_PLACEHOLDER.findall(translated)) == sorted(_PLACEHOLDER.findall(told)), told
-            assert sorted(_MARKUP.findall(translated)) == sorted(_MARKUP.findall(told)), told
+            assert sorted(_KEPT.findall(translated)) == sorted(_KEPT.findall(told)), told
             assert translated.strip() == translated or told.strip() != told, told
         assert not list(message.check(catalog)), told
 
@@ -172,7 +171,7 @@ def test_the_file_is_written_as_update_writes_it(code: str, catalog: Catalog) ->
 
 def test_what_is_installed_is_the_catalog(catalog: Catalog, say: Language) -> None:
     """The compiled catalog is that of the checkout; ``make`` compiles it anew where the ``.po`` has changed."""
-    for message in messages(catalog):
+    for message in filter(lambda message: all(many(message.string)), messages(catalog)):
         one, *more = many(message.id)
         assert (say.ngettext(one, more[0], 2) if more else say.gettext(one)) == many(message.string)[0]
 
