@@ -9,7 +9,13 @@ import functools
 import re
 from collections.abc import Callable
 
-_JOINT = "; "
+
+def form(text: str) -> str:
+    """Mark a text as a message to translate."""
+    return text
+
+
+_JOINT, _COMMA = form("; "), form(", ")
 _LONGEST = 8
 """Joints that one form can hold, its own and those of its values: it bounds what a hostile message can cost."""
 _NESTED, _FINDINGS = "why", "findings"
@@ -18,14 +24,7 @@ _SHAPES = {"column": r"\w+", "count": "[0-9]+", "place": r"(?:[^/]*/)?[^/ ]+/[^/
 """Of placeholders at the beginning of a form, so that it does not match what others have said."""
 
 
-def form(text: str) -> str:
-    """Mark a text as a message to translate."""
-    return text
-
-
 FORMS: tuple[str, ...] = (
-    form("; "),
-    form(", "),
     # rules: the evidence
     form("default key (default_key_flag is 1)"),
     form("default key (alias %(alias)s; default_key_flag is not stated)"),
@@ -178,7 +177,7 @@ FORMS: tuple[str, ...] = (
     form("event %(number)s was changed or put in, or event %(before)s was changed, or some between them are gone"),
     form("run, records, steps or unlisted keys differ from what was sealed with the plan"),
 )
-"""Every form, and the joints."""
+"""Every form."""
 _FINDING = form("%(rule)s (%(why)s)")
 
 _RULE_FOUND = re.compile(r"(?P<rule>[A-Z][0-9]{2}) \((?P<why>.*)\)", re.DOTALL)
@@ -218,7 +217,7 @@ def _piece(text: str, gettext: Callable[[str], str]) -> str | None:
 
 def _value(name: str, text: str, gettext: Callable[[str], str]) -> str:
     if name == _FINDINGS:
-        return gettext(", ").join(_finding(finding, gettext) for finding in _NEXT_FINDING.split(text))
+        return gettext(_COMMA).join(_finding(finding, gettext) for finding in _NEXT_FINDING.split(text))
     return told(text, gettext) if name == _NESTED else text
 
 
