@@ -2,6 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := pyproject.toml audit/__init__.py hatch_build.py $(wildcard reports/locale/*/LC_MESSAGES/*.po)
 PYTHONS := $(or $(PYTHON),python3 python3.11 python3.12 python3.13 python3.14)
 
 .DELETE_ON_ERROR:
@@ -38,6 +39,7 @@ soak: $(VENV)/.dev ## the tests that run for minutes
 clean: ## all that the other targets made, except the runs: those are evidence
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis
 	rm -rf .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -f reports/locale/*/LC_MESSAGES/*.mo
 	find audit reports tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
@@ -50,11 +52,11 @@ $(VENV)/pyvenv.cfg:
 	echo "On Debian: apt-get install python3-venv. Elsewhere name one: make PYTHON=/path/to/python3.11 ..." >&2; \
 	exit 1
 
-$(VENV)/.runtime: pyproject.toml audit/__init__.py | $(VENV)/pyvenv.cfg
+$(VENV)/.runtime: $(INSTALLED) | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml audit/__init__.py | $(VENV)/pyvenv.cfg
+$(VENV)/.dev: $(INSTALLED) | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.runtime
 

@@ -112,6 +112,7 @@ def apply(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by na
             sign_key=given["sign_key"],
             max_new_versions=given["max_new_versions"],
             version_price=launch.price_of(given),
+            lang=given["lang"],
         )
         return launch.run_of(order, given, screen, max_interval=365, interval=None)
 
@@ -163,8 +164,8 @@ def report(run_dirs: tuple[Path, ...], **given: Any) -> None:  # noqa: ANN401  #
     screen = launch.screen_of(given)
     try:
         price = str(launch.price_of(given) or "")
-        where, formats, templates = given["output_dir"], given["formats"], given["templates"]
-        directory = rerender(run_dirs, where, formats, templates, screen, price=price, compare=given["compare"])
+        where, formats, templates, lang = (given[name] for name in ("output_dir", "formats", "templates", "lang"))
+        directory = rerender(run_dirs, where, formats, templates, screen, lang, price=price, compare=given["compare"])
     except Stop as stop:
         launch.stopped(screen, stop)
     click.echo(directory)

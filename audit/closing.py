@@ -45,7 +45,7 @@ def report(directory: Path, stop: Stop | None, halt: Halt, order: Order, digest:
             told = own.build(replay)
             left = bool(unfinished(replay.steps))
             code = exit_code(told.counts, _code(halt, stop), population.exit_code(told.completeness))
-            unwritten = _tried(lambda: render.write(told, directory, order.formats))
+            unwritten = _tried(lambda: render.write(told, directory, order.formats, page=own.page(replay, told)))
             faults = unwritten + prove(replay, order.sign_key)
     except LedgerFault:
         cover(directory)
@@ -64,7 +64,8 @@ def report(directory: Path, stop: Stop | None, halt: Halt, order: Order, digest:
 def complete(replay: Replay, formats: Collection[str], sign_key: Path | None) -> list[Stop]:
     """Write what a process that was killed at its reports did not. Returns what could not be written."""
     told = own.build(replay)
-    return _tried(lambda: render.write(told, replay.directory, formats)) + prove(replay, sign_key)
+    page = own.page(replay, told)
+    return _tried(lambda: render.write(told, replay.directory, formats, page=page)) + prove(replay, sign_key)
 
 
 def prove(replay: Replay, sign_key: Path | None) -> list[Stop]:

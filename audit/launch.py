@@ -50,6 +50,7 @@ def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only
             require_complete=given["require_complete"],
             max_new_versions=given.get("max_new_versions"),
             version_price=price_of(given),
+            lang=given["lang"],
         )
         return run_of(order, given, screen, max_interval=given["max_interval"], interval=given.get("interval"))
 
@@ -90,6 +91,7 @@ def undo(run_dir: Path, given: dict[str, Any]) -> None:
             sign_key=given["sign_key"],
             max_new_versions=given["max_new_versions"],
             version_price=price_of(given),
+            lang=given["lang"],
         )
         return run_of(order, given, screen, max_interval=365, interval=None)
 
@@ -104,13 +106,14 @@ def price_of(given: dict[str, Any]) -> "Price | None":
 
 
 def run_of(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interval: int, interval: int | None) -> "Run":  # noqa: ANN401
-    """The parts of a run, from the options as given. Raises UsageFault."""
+    """The parts of a run, from the options as given. Raises UsageFault, ReportFault."""
     from audit.cloud import Target  # noqa: PLC0415  # heavy
     from audit.kms.credentials import DOMAIN_ID  # noqa: PLC0415  # heavy
     from audit.kms.link import Limits  # noqa: PLC0415  # heavy
     from audit.kms.regions import check_endpoint  # noqa: PLC0415  # heavy
     from audit.model import Policy  # noqa: PLC0415  # heavy
     from audit.plan import check_limit, check_policy  # noqa: PLC0415  # heavy
+    from audit.report.language import language  # noqa: PLC0415  # heavy
     from audit.run import Run  # noqa: PLC0415  # heavy
 
     if order.sign_key is not None:
@@ -121,6 +124,7 @@ def run_of(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interva
         raise UsageFault("--simulate and --endpoint exclude each other")
     if order.max_changes is not None:
         check_limit(order.max_changes)
+    language(order.lang)  # one that is missing must not be found out by the last line of a run
     endpoint = check_endpoint(given["endpoint"]) if given["endpoint"] else None
     domain = "" if given["simulate"] else os.environ.get(DOMAIN_ID, "").strip()
     policy = check_policy(Policy(max_interval, interval, domain), writes=order.command != "check")

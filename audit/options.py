@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from audit.report.language import LANGUAGES
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_FORMATS = ("html", "csv", "json")
@@ -201,6 +203,9 @@ SCREEN = _together(
         "--version-price",
         metavar="PRICE",
         help="What a key version costs a month, to reckon the cost of rotation: '0.72 USD', 5.",
+    ),
+    option(
+        "--lang", type=click.Choice(list(LANGUAGES)), default="en", show_default=True, help="Language of report.html."
     ),
     option("--verbose", "-v", is_flag=True, help="One line per request."),
     QUIET,

@@ -54,7 +54,7 @@ class Order:
     ``yes``: do not ask. ``approve``: the digest that was reviewed, or its beginning. ``max_failures``: refused steps in
     a row after which no new one is begun. ``waivers``: of a new run; an existing one has its own. ``sign_key``: the SSH
     key that signs the sums. ``require_complete``: it is a fault where the inventory lacks keys. ``max_new_versions``: a
-    year, that a plan may add. ``version_price``: of one a month.
+    year, that a plan may add. ``version_price``: of one a month. ``lang``: the language of report.html.
     """
 
     command: str
@@ -71,6 +71,7 @@ class Order:
     require_complete: bool = False
     max_new_versions: int | None = None
     version_price: Price | None = None
+    lang: str = "en"
 
     def filled(self, **recorded: Any) -> Self:  # noqa: ANN401  # fields of the order by name
         """The same order, with what it does not state as it was recorded."""

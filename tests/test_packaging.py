@@ -74,6 +74,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(dist: Path) -> None:
     info = {f"{DIST}.dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt")}
     assert names == packaged() | info | {f"{DIST}.dist-info/licenses/LICENSE"}
     assert {"audit/cli.py", "audit/kms/client.py"} <= names
+    assert "reports/locale/zh/LC_MESSAGES/messages.mo" in names
     assert any(re.fullmatch(r"reports/templates/[^/]+\.html.*", name) for name in names)
 
 
@@ -81,9 +82,22 @@ def test_the_sdist_can_be_tested(dist: Path) -> None:
     """The source archive holds what ``make demo`` and ``make test`` need."""
     with tarfile.open(dist / f"{DIST}.tar.gz") as archive:
         names = {name.removeprefix(f"{DIST}/") for name in archive.getnames()}
-    examples = {"inventory.example.csv", "waivers.example.csv"}
-    wanted = {"LICENSE", "Makefile", "README.md", "pyproject.toml", "tests/conftest.py"} | examples
-    assert wanted | packaged() <= names
+    wanted = {"LICENSE", "Makefile", "README.md", "README.zh-CN.md", "hatch_build.py", "inventory.example.csv"}
+    wanted |= {"pyproject.toml", "tests/conftest.py", "waivers.example.csv"}
+    assert wanted | {name for name in packaged() if not name.endswith(".mo")} <= names
+    assert not [name for name in names if name.endswith(".mo")]
+
+
+def test_the_sdist_makes_the_same_wheel(dist: Path, tmp_path: Path) -> None:
+    """A wheel built from the source archive holds what that of the checkout does, compiled catalogs too."""
+    with tarfile.open(dist / f"{DIST}.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path, cwd=tmp_path / DIST)
+    contents = []
+    for folder in (dist, tmp_path):
+        with zipfile.ZipFile(folder / f"{DIST}-py3-none-any.whl") as wheel:
+            contents.append({name: wheel.read(name) for name in wheel.namelist()})
+    assert contents[0] == contents[1]
 
 
 def test_the_templates_are_found_from_the_wheel(installed: Path, elsewhere: Path) -> None:
@@ -118,3 +132,17 @@ def test_the_installed_command_renders_a_report(installed: Path, elsewhere: Path
     assert directory.name.endswith("-simulated")
     assert "SIMULATED" in (directory / "report.html").read_text(encoding="utf-8")
     assert (directory / "report.csv").stat().st_size > 0
+
+
+def test_the_installed_command_reports_in_chinese(installed: Path, elsewhere: Path) -> None:
+    """The wheel holds what a report in another language needs, and says so before it begins where that is missing."""
+    command = (installed / "kms-rotation", "check", ROOT / "inventory.example.csv", "--lang", "zh")
+    directory = elsewhere / run(*command, cwd=elsewhere, expect=4).strip()
+    assert '<html lang="zh-CN">' in (directory / "report.html").read_text(encoding="utf-8")
+    (catalog,) = installed.parent.rglob("messages.mo")
+    catalog.rename(catalog.with_suffix(".away"))
+    try:
+        assert run(*command, cwd=elsewhere, expect=1) == ""
+        assert len(list((elsewhere / "runs").iterdir())) == 1
+    finally:
+        catalog.with_suffix(".away").rename(catalog)

@@ -35,7 +35,8 @@ def check_reports(replay: Replay, sums: Mapping[str, str], before: Mapping[str, 
     with tempfile.TemporaryDirectory(prefix="kms-rotation-") as name:
         again = Path(name)
         formats = own.formats(replay)
-        render.write(own.build(replay), again, render.FORMATS if formats is None else formats)
+        told = own.build(replay)
+        render.write(told, again, render.FORMATS if formats is None else formats, page=own.page(replay, told))
         compared = _Compared(replay.directory, again, sums, before, same=version == __version__)
         for file in REPORTS:
             if file in there or ((again / file).exists() and formats is not None):

@@ -2,16 +2,20 @@
 
 from audit import __version__
 from audit.replay import Replay
-from audit.report import language, view
+from audit.report import view
+from audit.report.language import ENGLISH, Language, language
 from audit.report.shapes import View
 
 
-def build(replay: Replay) -> View:
-    """The view of a run's own reports: as of its last event, in the language that its last process was told."""
-    code = _told(replay).get("lang") or "en"
-    spoken = getattr(language, "language", None)
-    say = spoken(code) if spoken else language.ENGLISH
+def build(replay: Replay, say: Language = ENGLISH) -> View:
+    """The view of a run's own reports, as of its last event."""
     return view.build([replay], report_id=replay.about["id"], version=__version__, now=replay.course.last_at, say=say)
+
+
+def page(replay: Replay, told: View) -> View:
+    """The view of the page: ``told``, in the language that the last process of the run was told to write."""
+    say = language(str(_told(replay).get("lang") or ENGLISH.code))
+    return told if say is ENGLISH else build(replay, say)
 
 
 def formats(replay: Replay) -> frozenset[str] | None:

@@ -48,18 +48,27 @@ FAULTS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, Ari
 """What an expression in a template can raise; taken for the template's fault only where the template is the user's."""
 
 
-def write(view: View, directory: Path, formats: Collection[str], templates: Path | None = None) -> list[Path]:
+def write(
+    view: View,
+    directory: Path,
+    formats: Collection[str],
+    templates: Path | None = None,
+    *,
+    page: View | None = None,
+) -> list[Path]:
     """Write the reports asked for, and failed.csv where a record needs another run. Returns what was written.
 
     An older report that is not asked for, has no record any more, or cannot be replaced, goes: it would tell of an
     earlier state.
     ``templates``: a directory with templates of the user's own; those that it does not hold are the packaged ones.
+    ``page``: the same view in the language of report.html, where that is another; data stays as it is.
     Raises TemplateFault, ReportFault.
     """
     plain = _environment(templates, view.say)
-    page = plain.overlay(autoescape=True, finalize=_visible)
+    shown = page or view
+    visible = _environment(templates, shown.say).overlay(autoescape=True, finalize=_visible)
     texts = {
-        "html": _rendered(page, "report.html.j2", view, own=templates is not None),
+        "html": _rendered(visible, "report.html.j2", shown, own=templates is not None),
         "csv": _rendered(plain, "report.csv.j2", view, own=templates is not None),
         "json": pieces(view),
     }
