@@ -177,14 +177,16 @@ class Terminal:
 
     def summary(self, told: View, directory: Path) -> None:
         """What became of everything."""
-        remarks = list(
-            dict.fromkeys(text for run in told.runs for text in run.remarks if text not in run.input["warnings"])
-        )
+        warnings = {text for run in told.runs for text in run.input["warnings"]}
+        remarks = [text for text in dict.fromkeys(told.english.remarks) if text not in warnings]
         if told.blank_lines:
             remarks.append(f"Blank lines of the inventory, which are no records: {told.blank_lines:,}.")
         if self._json:
             counts = dict(told.counts)
-            self.line("info", told.verdict, counts=counts, directory=str(directory), remarks=remarks)
+            detail = told.english.detail
+            self.line(
+                "info", told.english.verdict, detail=detail, counts=counts, directory=str(directory), remarks=remarks
+            )
             return
         if self._level < 0:
             return
@@ -198,7 +200,8 @@ class Terminal:
                 table.add_row(str(count), Text(outcome.words, style=style), Text(outcome.meaning))
         table.add_row(str(sum(told.counts.values())), Text("records", style="bold"), "")
         self._console.print(table)
-        self._console.print(Text(told.verdict, style="bold"))
+        self._console.print(Text(told.english.verdict, style="bold"))
+        self.line("info", told.english.detail)
         for remark in remarks:
             self.line("info", remark)
         names = sorted(path.name for path in directory.iterdir() if path.suffix in {".html", ".csv", ".json"})

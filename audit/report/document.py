@@ -24,7 +24,8 @@ def pieces(view: View) -> Iterator[str]:
     }
     head = {
         "schema_version": SCHEMA_VERSION,
-        "verdict": view.verdict,
+        "verdict": view.english.verdict,
+        "detail": view.english.detail,
         "run": {**run, "runs": runs} if view.merged else runs[0],
         "counts": view.counts,
         "policy": _common([run.about.get("policy") or {} for run in view.runs]),
@@ -35,7 +36,7 @@ def pieces(view: View) -> Iterator[str]:
         "counted": view.table.total - view.older.total,
         "superseded": view.older.total,
         "blank_lines": view.blank_lines,
-        "places": [asdict(place) for place in view.places],
+        "places": [asdict(place) for place in view.english.places],
     }
     yield f'{_encode(head)[:-1]},\n"population":{_encode(population)[:-1]},\n"unlisted":'
     yield from _array(map(asdict, view.unlisted.all))
