@@ -1,17 +1,19 @@
 """The records that the page carries for its script: JSON in a script element that nothing in it can close.
 
-``{"outcomes": [[label, tone], ...], "rows": [...], "texts": [...]}``; a row is a list, what is empty at its end left out:
+Whatever many records have in common is told once, and numbered: ``texts`` (0 is the empty one), ``outcomes`` (label and
+tone), ``kinds`` and ``owns``. A row is a list, what is empty at its end left out:
 
-    outcome (a number of ``outcomes``), line, key id, alias, then numbers of ``texts``: account, region, project id,
-    before, after, reason, rules (joined by blanks), run id, anchor (0 where it is ``key-`` and the key id), then two
-    lists of such numbers: eight for each request, in the order of ``shapes.Request``, and name and value of own columns.
+    kind, line, key id, alias, own columns (a number of ``owns``), anchor (of ``texts``, 0: ``key-`` and the key id),
+    requests (of ``texts``, eight for each, in the order of ``shapes.Request``)
 
-Number 0 of ``texts`` is the empty text.
+A kind is an outcome, then numbers of ``texts``: account, region, project id, before, after, reason, rules (joined by
+blanks), run id. An entry of ``owns`` is name, value, name, value ... as numbers of ``texts``; entry 0 has none.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
+from itertools import islice
 from operator import attrgetter
 
 from markupsafe import Markup
@@ -20,54 +22,53 @@ from audit.report.shapes import Entry, Request
 
 _ROWS = 500  # of one piece
 _of_request = attrgetter(*(field.name for field in fields(Request)))
+_of_kind = attrgetter("account", "region", "project_id", "before", "after", "reason")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ESCAPES = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
 
 
-def records(rows: Sequence[Entry], visible: Callable[[str], str]) -> Iterator[Markup]:
+def records(entries: Sequence[Entry], visible: Callable[[str], str]) -> Iterator[Markup]:
     """The JSON, piece by piece. ``visible``: what a page can show of a text."""
-    outcomes: dict[tuple[str, str], int] = {}
     texts: dict[str, int] = {"": 0}
+    outcomes: dict[tuple[str, str], int] = {}
+    kinds: dict[tuple[int, ...], int] = {}
+    owns: dict[tuple[int, ...], int] = {(): 0}
 
     def number(text: str) -> int:
         return texts.setdefault(text, len(texts))
 
     def row(entry: Entry) -> list[object]:
-        known = entry.anchor == f"key-{entry.key_id}"
+        outcome = outcomes.setdefault((entry.label, entry.tone), len(outcomes))
+        kind = (outcome, *map(number, (*_of_kind(entry), " ".join(entry.rules), entry.run_id)))
+        own = tuple(number(text) for pair in entry.own for text in pair)
         told: list[object] = [
-            outcomes.setdefault((entry.label, entry.tone), len(outcomes)),
+            kinds.setdefault(kind, len(kinds)),
             entry.line,
             visible(entry.key_id),
             visible(entry.key_alias),
-            number(entry.account),
-            number(entry.region),
-            number(entry.project_id),
-            number(entry.before),
-            number(entry.after),
-            number(entry.reason),
-            number(" ".join(entry.rules)),
-            number(entry.run_id),
-            0 if known else number(entry.anchor),
+            owns.setdefault(own, len(owns)),
+            0 if entry.anchor == f"key-{entry.key_id}" else number(entry.anchor),
             [number(text) for request in entry.requests for text in _of_request(request)],
-            [number(text) for pair in entry.own for text in pair],
         ]
         while not told[-1]:
             told.pop()
         return told
 
-    yield Markup('{"rows":[\n')  # noqa: S704  # ours
-    for at in range(0, len(rows), _ROWS):
-        piece = ",\n".join(_encode(row(entry)) for entry in rows[at : at + _ROWS])
-        yield _safe(piece + (",\n" if at + _ROWS < len(rows) else ""))
-    yield Markup('\n],"texts":[\n')  # noqa: S704  # ours
-    yield from _list(list(map(visible, texts)))
-    yield _safe(f'\n],"outcomes":{_encode(list(outcomes))}}}')
+    yield from _array('{"rows":', map(row, entries))
+    yield from _array(',"kinds":', kinds)
+    yield from _array(',"owns":', owns)
+    yield from _array(',"outcomes":', outcomes)
+    yield from _array(',"texts":', map(visible, texts))
+    yield Markup("}")
 
 
-def _list(texts: Sequence[str]) -> Iterator[Markup]:
-    for at in range(0, len(texts), _ROWS):
-        piece = ",\n".join(map(_encode, texts[at : at + _ROWS]))
-        yield _safe(piece + (",\n" if at + _ROWS < len(texts) else ""))
+def _array(before: str, items: Iterable[object]) -> Iterator[Markup]:
+    """A name and the list under it, some hundred entries at a time."""
+    entries, start = iter(items), before + "[\n"
+    while some := list(islice(entries, _ROWS)):
+        yield _safe(start + ",\n".join(map(_encode, some)))
+        start = ",\n"
+    yield _safe("\n]" if start != before + "[\n" else before + "[]")
 
 
 def _safe(text: str) -> Markup:

@@ -33,8 +33,8 @@ class Entry:
     """One record of the inventory.
 
     ``anchor``: its id in the page, unique. ``place``: account/region/project in one, and apart. ``label``, ``tone``: of
-    its outcome. ``before``, ``after``: the state of its rotation in words. ``rules``: ids. ``own``: name and value of the inventory's own columns, where there is a value.
-    ``run_id``: only where several runs are merged.
+    its outcome. ``before``, ``after``: the state of its rotation in words. ``rules``: ids. ``own``: name and value of
+    the inventory's own columns, where there is a value. ``run_id``: only where several runs are merged.
     """
 
     anchor: str
@@ -84,8 +84,8 @@ class Section:
 class Appendix:
     """All records, in the order of the sections.
 
-    ``entries``: the first ``lists.STATIC``, for rows of the page; ``rows``: the first ``lists.EMBEDDED``, for its script
-    (filter ``records``); ``anchored``: the anchors of ``entries``, which alone can be linked to without a script.
+    ``entries``: the first ``lists.STATIC``, for rows of the page; ``rows``: the first ``lists.EMBEDDED``, for its
+    script (filter ``records``); ``anchored``: the anchors of ``entries``, to which alone a link leads without a script.
     ``total``: of all records; ``plain``, ``more``: sentences on those beyond ``entries``, and beyond ``rows``.
     """
 
@@ -158,8 +158,9 @@ class Run:
     access_key (its last characters), endpoint, hosts, proxy, policy, arguments, created_at ... ``input``: of the
     inventory the name, sha256, encoding, delimiter, blank_lines, warnings. ``places``, ``looked_at``, ``policy``,
     ``domain``: in words. ``remarks``: assumptions, missing columns, warnings. ``processes``: a sentence for each that
-    worked on the run. ``arguments``: as they were noted, redacted. ``records``: of its inventory. ``started``, ``ended``: first and last event. ``ended_early``: why. ``digest``: of the plan.
-    ``events``, ``head``, ``seal``: the ledger's chain; ``intact``, ``proof``: whether it holds, and in words.
+    worked on the run. ``arguments``: as they were noted, redacted. ``records``: of its inventory. ``started``,
+    ``ended``: first and last event. ``ended_early``: why, as noted. ``digest``: of the plan. ``events``, ``head``,
+    ``seal``: the ledger's chain; ``intact``, ``proof``: whether it holds, and in words.
     """
 
     id: str
@@ -201,13 +202,15 @@ class View:
 
     ``id``, ``version``, ``rendered``: of this report. ``merged``, ``simulated``: whether it is of several runs, of
     simulated ones. ``verdict``: one sentence; ``detail``: what stands behind it; ``tone``: its colour. ``english``: the
-    same and more for what is not translated. ``runs``: in the given order. ``blank_lines``: of all inventories. ``say``: the language that all sentences here are in.
+    same and more for what is not translated. ``runs``: in the given order. ``blank_lines``: of all inventories.
+    ``say``: the language that all sentences here are in.
 
     ``counts``: how many, by every outcome; ``outcomes``: the same as lines. ``rules``: those that matched, and for how
     many records. ``places``, ``unlisted``, ``drift``: the population.
 
     ``attention`` ... ``older``: every row is in exactly one of these sections; what a newer run knows better is in
-    ``older``, and not counted. ``touched``: how many under attention were sent a request. ``appendix``: all of them again.
+    ``older``, and not counted. ``touched``: how many under attention were sent a request. ``appendix``: all of
+    them again.
 
     ``waivers``: of all runs, in the order of their files. ``completeness``, ``cost``, ``controls``: see there.
     ``comparison``: None where no earlier run was given to compare with.

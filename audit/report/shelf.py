@@ -10,7 +10,7 @@ from audit.outcome import Outcome, Record
 from audit.replay import Replay
 from audit.report import words
 from audit.report.language import Language
-from audit.report.lists import EMBEDDED, STATIC, WHOLE, room
+from audit.report.lists import EMBEDDED, SHOWN, STATIC, WHOLE, room
 from audit.report.procedures import procedure
 from audit.report.rows import API_NAMES, Owners
 from audit.report.shapes import Appendix, Drift, Entry, Group, Request, Section
@@ -45,16 +45,17 @@ class Shelf:
     ``counts``: records by outcome, each key once; ``by_run``: of every run. ``rules``: how often each matched.
     ``places``: of the usable records of every run. ``total``: all records. ``touched``: how many that need attention
     were sent a request. ``drift``: the first fields on which inventory and KMS disagree, of ``drifting`` in all.
+    ``most``: how many entries are kept, beside the first ``SHOWN`` of every group.
     """
 
-    def __init__(self, runs: Sequence[Replay], owners: Owners, say: Language) -> None:
+    def __init__(self, runs: Sequence[Replay], owners: Owners, say: Language, most: int = EMBEDDED) -> None:
         self.counts: Counter[Outcome] = Counter()
         self.rules: Counter[str] = Counter()
         self.by_run: list[Counter[Outcome]] = [Counter() for _ in runs]
         self.places: list[dict[tuple[str, str, str], None]] = [{} for _ in runs]
         self.total = self.drifting = self.touched = 0
         self.drift: list[Drift] = []
-        self._say = say
+        self._say, self._most = say, most
         self._sizes: Counter[_Group] = Counter()
         self._entries: defaultdict[_Group, list[Entry]] = defaultdict(list)
         self._kept = 0
@@ -88,9 +89,9 @@ class Shelf:
 
     def _has_room(self, group: _Group) -> bool:
         """Whether one more of a group is kept; where the page is full, the last group that has many gives way."""
-        if self._kept < EMBEDDED or len(self._entries[group]) < WHOLE:
+        if self._kept < self._most or len(self._entries[group]) < SHOWN:
             return True
-        last = max((other for other, kept in self._entries.items() if len(kept) > WHOLE), default=group)
+        last = max((other for other, kept in self._entries.items() if len(kept) > SHOWN), default=group)
         if last <= group:
             return False
         self._entries[last].pop()
@@ -123,13 +124,13 @@ class Shelf:
     def appendix(self) -> Appendix:
         """All sections again as one list, as much of it as a page can hold."""
         everything = (entry for kept in self._entries.values() for entry in kept)
-        rows, say = tuple(islice(everything, EMBEDDED)), self._say
+        rows, say = tuple(islice(everything, self._most)), self._say
         entries = rows[:STATIC]
         plain = more = ""
         if self.total > len(entries):
             plain = say(
-                "These are the first %(shown)s of %(total)s records. A browser that runs the script of this page shows more; "
-                "all of them stand in report.csv.",
+                "These are the first %(shown)s of %(total)s records. A browser that runs the script of this page shows "
+                "more; all of them stand in report.csv.",
                 shown=say.number(len(entries)),
                 total=say.number(self.total),
             )
@@ -163,8 +164,9 @@ def _entering(run: Replay, run_id: str, say: Language) -> Callable[[Record], Ent
         key = (record.account, record.region, record.project_id)
         return places.get(key) or places.setdefault(key, str(Place(*key)))
 
-    def state(*key: str) -> str:
-        return states[key] if key in states else states.setdefault(key, words.rotation(*key, say))
+    def state(switch: str, interval: str) -> str:
+        key = (switch, interval)
+        return states[key] if key in states else states.setdefault(key, words.rotation(switch, interval, say))
 
     def reason(text: str) -> str:
         return reasons[text] if text in reasons else reasons.setdefault(text, say.recorded(text))

@@ -24,9 +24,9 @@ Walks = Mapping[tuple[Place, str], Mapping[str, Any]]
 class Doubts:
     """What keeps the counts from being the whole truth.
 
-    ``broken``: ledgers that are not what was written. ``unread``, ``given_up``: places. ``ended``: why runs ended early,
-    of several runs with their ids. ``runs``: how many there are. ``incomplete``: that the records are all keys was asked
-    for, and is not so.
+    ``broken``: ledgers that are not what was written. ``unread``, ``given_up``: places. ``ended``: why runs ended
+    early, of several runs with their ids. ``runs``: how many there are. ``incomplete``: that the records are all keys
+    was asked for, and is not so.
     """
 
     broken: int
@@ -48,19 +48,17 @@ def doubts(runs: Sequence[Replay], walks: Sequence[Walks], broken: int, whole: C
     given_up = {(n, place) for n, run in enumerate(runs) for place in run.course.places} - unread
     ended = [(run.about.get("id", run.directory.name), run.course.ended) for run in runs if run.course.ended]
     told = (say.recorded(why) if len(runs) == 1 else f"{name}: {say.recorded(why)}" for name, why in ended)
-    return Doubts(
-        broken, len(unread), len(given_up), tuple(told), len(runs), whole.required and bool(whole.faults)
-    )
+    return Doubts(broken, len(unread), len(given_up), tuple(told), len(runs), whole.required and bool(whole.faults))
 
 
 def tone(counts: Mapping[Outcome, int], doubt: Doubts) -> str:
     """The colour of the verdict: ``good``, ``act`` or ``doubt``."""
-    if _broken(doubt):
-        return "doubt"
-    if any(counts[outcome] for outcome in AGAINST):
+    against, total = any(counts[outcome] for outcome in AGAINST), sum(counts.values())
+    if against and not doubt.broken:
         return "act"
-    open_ = any(counts[outcome] for outcome in OPEN) or not sum(counts.values())
-    return "doubt" if open_ or any((doubt.unread, doubt.given_up, doubt.ended, doubt.incomplete)) else "good"
+    sure = total and not any(counts[outcome] for outcome in OPEN)
+    in_doubt = doubt.broken or doubt.unread or doubt.given_up or doubt.ended or doubt.incomplete
+    return "good" if sure and not in_doubt else "doubt"
 
 
 def sentence(counts: Mapping[Outcome, int], doubt: Doubts, say: Language, *, simulated: bool) -> str:
@@ -69,18 +67,19 @@ def sentence(counts: Mapping[Outcome, int], doubt: Doubts, say: Language, *, sim
     return say("SIMULATED: %(verdict)s", verdict=answer) if simulated else answer
 
 
-def _broken(doubt: Doubts) -> bool:
-    return doubt.broken > 0
-
-
 def _answer(counts: Mapping[Outcome, int], doubt: Doubts, say: Language) -> str:
     against, open_ = sum(counts[o] for o in AGAINST), sum(counts[o] for o in OPEN)
-    if _broken(doubt):
+    if doubt.broken:
         return say("Cannot be said: the ledger is not what was written.")
     if against:
         return _against(counts, against, open_, say)
     if open_:
         return _open(counts, open_, say)
+    return _unhindered(sum(counts.values()), doubt, say)
+
+
+def _unhindered(total: int, doubt: Doubts, say: Language) -> str:
+    """The answer where no record speaks against it."""
     if unread := doubt.unread + doubt.given_up:
         return say.counted(
             "Cannot be said: %(n)s place was not read to its end.",
@@ -91,7 +90,7 @@ def _answer(counts: Mapping[Outcome, int], doubt: Doubts, say: Language) -> str:
         return say("Cannot be said: the run ended early.")
     if doubt.incomplete:
         return say("Cannot be said: the records may not be all keys.")
-    return say("Compliant.") if sum(counts.values()) else say("Nothing to judge: there are no records.")
+    return say("Compliant.") if total else say("Nothing to judge: there are no records.")
 
 
 def _against(counts: Mapping[Outcome, int], number: int, open_: int, say: Language) -> str:

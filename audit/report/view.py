@@ -130,9 +130,7 @@ def _latest(run: Replay) -> dict[tuple[Place, str], Mapping[str, Any]]:
     }
 
 
-def _run(
-    run: Replay, counts: Mapping[Outcome, int], places: Collection[tuple[str, str, str]], say: Language
-) -> Run:
+def _run(run: Replay, counts: Mapping[Outcome, int], places: Collection[tuple[str, str, str]], say: Language) -> Run:
     about, course, proof = {**_ABSENT, **run.about}, run.course, run.proof()
     return Run(
         id=_id(run),
@@ -178,9 +176,7 @@ def _places(runs: Sequence[Replay], walks: Sequence[verdict.Walks], say: Languag
 def _place_line(run_id: str, walk: Mapping[str, Any], say: Language) -> PlaceLine:
     place = Place(walk["account"], walk["region"], walk["project_id"])
     listed, unlisted = walk.get("listed", 0), walk.get("unlisted", 0)
-    return PlaceLine(
-        run_id, str(place), walk["when"], listed, walk.get("total"), unlisted, words.walked(walk, say)
-    )
+    return PlaceLine(run_id, str(place), walk["when"], listed, walk.get("total"), unlisted, words.walked(walk, say))
 
 
 def _unlisted(runs: Sequence[Replay], owners: Owners, say: Language) -> Iterator[Unlisted]:

@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from audit.model import Place
 from audit.outcome import Outcome
 from audit.replay import Proof
 from audit.report.language import Language
@@ -71,8 +70,8 @@ def policy(stated: Mapping[str, Any], say: Language) -> str:
     longest, days = stated.get("max_interval") or 365, stated.get("interval")
     if days:
         return say(
-            "Rotation is on, with at most %(longest)s days between two rotations; an interval of %(days)s days is set on "
-            "keys that are changed.",
+            "Rotation is on, with at most %(longest)s days between two rotations; an interval of %(days)s days is set "
+            "on keys that are changed.",
             longest=longest,
             days=days,
         )
@@ -165,9 +164,7 @@ def proof(found: Proof, sealed: str, say: Language) -> str:
         return say(
             "Every event carries the SHA-256 of the one before, and the run, its records and steps match their seal."
         )
-    return say(
-        "Every event carries the SHA-256 of the one before; there is no seal, since no plan was completed."
-    )
+    return say("Every event carries the SHA-256 of the one before; there is no seal, since no plan was completed.")
 
 
 def more(total: int, shown: int, file: str, say: Language) -> str:
