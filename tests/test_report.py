@@ -485,7 +485,7 @@ def test_an_offline_check_says_what_it_lacks_and_what_it_assumed(tmp_path: Path)
         ({"unverified": 1}, {}, "doubt", "Cannot be said: 1 key is unverified."),
         ({"rejected": 1}, {}, "doubt", "Cannot be said: 1 record is rejected."),
         ({"not_attempted": 2}, {"ended": ("why",)}, "doubt", "Cannot be said: 2 keys were not attempted."),
-        ({"not_attempted": 2, "unknown": 1}, {}, "doubt", "Cannot be said of 3 records."),
+        ({"not_attempted": 2, "unknown": 1}, {}, "doubt", "Cannot be said: 3 records are undecided."),
         ({"compliant": 9}, {"unread": 1, "given_up": 1}, "doubt",
          "Cannot be said: 2 places were not read to their end."),
         ({"compliant": 9}, {"ended": ("why",)}, "doubt", "Cannot be said: the run ended early."),
@@ -519,7 +519,7 @@ def test_the_page_says_with_what_the_run_was_started(tmp_path: Path) -> None:
     """Arguments stand as they were noted; those that were not given, or are off, are left out."""
     given = {"max_interval": 90, "region": "", "simulate": False, "verbose": True, "formats": ["csv", "html"]}
     (run,) = Rendered(tmp_path / "out", planned(tmp_path, arguments=given)).view.runs
-    assert run.arguments == ("--formats csv,html", "--max-interval 90", "--verbose")
+    assert run.arguments == ("--format csv,html", "--max-interval 90", "--verbose")
     assert run.records == 3
 
 

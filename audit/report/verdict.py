@@ -134,7 +134,7 @@ def _open(counts: Mapping[Outcome, int], number: int, say: Language) -> str:
         case Outcome.NOT_ATTEMPTED:
             forms = ("Cannot be said: %(n)s key was not attempted.", "Cannot be said: %(n)s keys were not attempted.")
         case _:
-            forms = ("Cannot be said of %(n)s record.", "Cannot be said of %(n)s records.")
+            forms = ("Cannot be said: %(n)s record is undecided.", "Cannot be said: %(n)s records are undecided.")
     return say.counted(*forms, number)
 
 

@@ -160,7 +160,7 @@ def _run(run: Replay, counts: Mapping[Outcome, int], places: Collection[tuple[st
 def _arguments(noted: Mapping[str, Any]) -> Iterator[str]:
     """The options as they were noted; those that were not given are left out."""
     for name, value in sorted(noted.items()):
-        option = name if name.startswith("-") else f"--{name.replace('_', '-')}"
+        option = "--format" if name == "formats" else f"--{name.removeprefix('--').replace('_', '-')}"
         if value is True:
             yield option
         elif value is not None and value is not False and value != "":
