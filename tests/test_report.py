@@ -670,17 +670,19 @@ def accompanied(view_: View) -> View:
 
 
 def test_what_accompanies_the_records_has_its_sections(tmp_path: Path) -> None:
-    """Waivers, a comparison, cost and controls are shown where there are any, and else have no section."""
+    """Waivers, a comparison, cost and controls are shown where there are any, and nothing stands in for them."""
     with Replay(full(tmp_path).write()) as replay:
         plain = view.build([replay], report_id="x", version="0.1.0", now=NOW)
         render.write(plain, tmp_path, ["html"])
         without = (tmp_path / "report.html").read_text("utf-8")
         render.write(accompanied(plain), tmp_path, ["html"])
     page = (tmp_path / "report.html").read_text("utf-8")
-    sections = {"waivers", "comparison", "cost", "controls"}
+    sections = {"waivers", "comparison", "controls"}
     assert (
         set(re.findall('<section id="([a-z]+)"', page)) - set(re.findall('<section id="([a-z]+)"', without)) == sections
     )
+    assert "KMS bills each version like another key" in without
+    assert "KMS bills each version like another key" not in page
     assert "no waivers" in without
     assert "no waivers" not in page
     for text in (

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.model import Place
-from audit.outcome import Outcome
+from audit.outcome import Outcome, exit_code
 from audit.replay import Replay
 from audit.report import words
 from audit.report.facets import Completeness
 from audit.report.language import Language
 
-AGAINST = (Outcome.NON_COMPLIANT, Outcome.PLANNED, Outcome.REFUSED, Outcome.MISSING)
-"""What the verdict counts as not compliant; a run with any of these ends with exit code 3, if nothing else is wrong."""
-OPEN = (Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNVERIFIED, Outcome.NOT_ATTEMPTED)
-"""Of what the verdict says that it cannot be said; exit code 4."""
+AGAINST = tuple(outcome for outcome in Outcome if exit_code({outcome: 1}) == 3)
+"""What the verdict counts as not compliant."""
+OPEN = tuple(outcome for outcome in Outcome if exit_code({outcome: 1}) == 4)
+"""Of what the verdict says that it cannot be said."""
 
 Walks = Mapping[tuple[Place, str], Mapping[str, Any]]
 """The last walk through every place, before and after the writes."""
@@ -75,10 +75,10 @@ def _answer(counts: Mapping[Outcome, int], doubt: Doubts, say: Language) -> str:
         return _against(counts, against, open_, say)
     if open_:
         return _open(counts, open_, say)
-    return _unhindered(sum(counts.values()), doubt, say)
+    return _unhindered(counts, doubt, say)
 
 
-def _unhindered(total: int, doubt: Doubts, say: Language) -> str:
+def _unhindered(counts: Mapping[Outcome, int], doubt: Doubts, say: Language) -> str:
     """The answer where no record speaks against it."""
     if unread := doubt.unread + doubt.given_up:
         return say.counted(
@@ -90,7 +90,7 @@ def _unhindered(total: int, doubt: Doubts, say: Language) -> str:
         return say("Cannot be said: the run ended early.")
     if doubt.incomplete:
         return say("Cannot be said: the records may not be all keys.")
-    return say("Compliant.") if total else say("Nothing to judge: there are no records.")
+    return say("Compliant.") if sum(counts.values()) else say("Nothing to judge: there are no records.")
 
 
 def _against(counts: Mapping[Outcome, int], number: int, open_: int, say: Language) -> str:
