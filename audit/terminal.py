@@ -191,18 +191,19 @@ class Terminal:
 
     def summary(self, told: View, directory: Path) -> None:
         """What became of everything."""
-        remarks = list(
-            dict.fromkeys(text for run in told.runs for text in run.remarks if text not in run.input["warnings"])
-        )
+        warnings = {text for run in told.runs for text in run.input["warnings"]}
+        said = dict.fromkeys(text for run in told.runs for text in run.remarks)
+        remarks = [text for text in said if text not in warnings]
         if told.blank_lines:
             remarks.append(f"Blank lines of the inventory, which are no records: {told.blank_lines:,}.")
         if waivers := waived.to_look_at(told.waivers, told.say):
             remarks.append(waivers)
         if self._json:
             counts = dict(told.counts)
-            whole = told.completeness.words
+            whole, detail = told.completeness.words, told.detail
             self.line(
-                "info", told.verdict, counts=counts, completeness=whole, directory=str(directory), remarks=remarks
+                "info", told.verdict, detail=detail, counts=counts, completeness=whole, directory=str(directory),
+                remarks=remarks,
             )
             return
         if self._level < 0:
@@ -218,6 +219,7 @@ class Terminal:
         table.add_row(str(sum(told.counts.values())), Text("records", style="bold"), "")
         self._console.print(table)
         self._console.print(Text(told.verdict, style="bold"))
+        self.line("info", told.detail)
         if told.completeness.required or told.completeness.faults:
             self.line("info", f"Completeness: {told.completeness.words}")
         for remark in remarks:

@@ -11,11 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from audit import __version__
-from benchmarks import million, pacing, startup
+from benchmarks import million, pacing, page, startup
 
 MEASURED: dict[str, Callable[[], list[tuple[str, str, float, str]]]] = {
     "pacing": pacing.main,
     "startup": startup.main,
+    "page": page.main,
     "million": million.main,
 }
 """Every benchmark by name. Each returns rows of case, figure, value and aim."""

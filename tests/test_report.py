@@ -10,7 +10,7 @@ import sqlite3
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,15 @@ from audit.model import Facts, Key, Place, Policy
 from audit.outcome import ANOTHER_RUN, Outcome
 from audit.plan import Step, digest, make
 from audit.replay import Replay
-from audit.report import render, view, waived
-from audit.report.lists import SHOWN
-from audit.report.shapes import Section, View
-from audit.rules import judge
+from audit.report import embedded, render, verdict, view, waived
+from audit.report.facets import Change, Comparison, Completeness, ControlLine, Cost, WaiverChange, WaiverLine
+from audit.report.language import ENGLISH, Language
+from audit.report.lists import SHOWN, STATIC, WHOLE, Shown, Table
+from audit.report.procedures import procedure
+from audit.report.rows import Again, Owners
+from audit.report.shapes import Entry, Section, View
+from audit.report.shelf import Shelf
+from audit.rules import RULES, Kind, judge
 from audit.scrub import Scrubber
 from audit.tables import Event, EventKind, RecordRow, UnlistedRow
 from audit.verdict import Eligible, verdict_outcome, verdict_reason
@@ -122,17 +127,15 @@ class Story:
         live = {"key_alias": f"app/{number:03}", **GOOD, **stated}
         cells = {**live, "key_id": key_id(number), "region": place.region, "project_id": place.project_id, **stated}
         live["key_rotation_enabled"] = stated.get("kms_says", live["key_rotation_enabled"])
-        verdict = judge(Facts.of(live), self.policy)
-        rules = ";".join(finding.rule for finding in verdict.findings)
+        found = judge(Facts.of(live), self.policy)
+        rules = ";".join(finding.rule for finding in found.findings)
         texts = [cells.get(name, "") for name in self.columns]
-        self._add(
-            place, key_id(number), verdict_outcome(verdict), rules, verdict_reason(verdict), json.dumps(live), texts
-        )
+        self._add(place, key_id(number), verdict_outcome(found), rules, verdict_reason(found), json.dumps(live), texts)
         if fate:
-            assert isinstance(verdict, Eligible)
+            assert isinstance(found, Eligible)
             step = len(self.steps) + 1
             sequence = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.about['id']} {step}"))
-            self.steps += make(len(self.rows), place, key_id(number), verdict, self.policy, lambda: sequence, step)
+            self.steps += make(len(self.rows), place, key_id(number), found, self.policy, lambda: sequence, step)
             self.fates.append(fate)
 
     def end(self, outcome: Outcome, reason: str, id_: str, cells: Collection[str] = (), place: Place = HOME) -> None:
@@ -248,6 +251,12 @@ class Rendered:
         return json.loads(self.text("run_results.json"))
 
 
+def embedded_in(page: str) -> dict[str, Any]:
+    """What the page carries for its script."""
+    (text,) = re.findall(r'<script type="application/json" id="records">(.*?)</script>', page, re.DOTALL)
+    return json.loads(text)
+
+
 def entries(section: Section) -> int:
     return sum(len(group.entries) for group in section.groups)
 
@@ -266,7 +275,9 @@ def test_every_record_is_one_row_in_every_format(whole: Rendered) -> None:
     assert set(counts) == set(Outcome) - {Outcome.PLANNED, Outcome.ROLLED_BACK, Outcome.LEFT_ALONE}
     assert Counter(row["outcome"] for row in whole.json["results"]) == counts
     assert whole.json["counts"] == whole.view.counts == {outcome: counts[outcome] for outcome in Outcome}
-    assert re.findall(r'id="((?:key|line)-[^"]+)"', whole.html).__len__() == sum(counts.values()) == 42
+    anchors = re.findall(r'id="((?:key|line)-[^"]+)"', whole.html)
+    assert len(anchors) == len(set(anchors)) == sum(counts.values()) == 42
+    assert len(embedded_in(whole.html)["rows"]) == 42
     sections = ("attention", "changed", "planned", "cannot", "compliant", "older")
     assert sum(entries(getattr(whole.view, name)) for name in sections) == 42
 
@@ -275,7 +286,8 @@ def test_what_is_planned_is_counted(tmp_path: Path) -> None:
     """A plan that nobody approved has its keys under what would be changed, and in failed.csv."""
     found = Rendered(tmp_path / "out", planned(tmp_path))
     assert (found.view.counts["planned"], found.view.planned.total, found.view.changed.total) == (2, 2, 0)
-    assert "2 would be changed (planned)" in found.view.verdict
+    assert found.view.verdict == "Not compliant yet: 2 keys would be changed."
+    assert found.view.detail == "3 records: 2 planned, 1 compliant."
     assert [row["key_id"] for row in found.csv("failed.csv")] == [key_id(1), key_id(2)]
 
 
@@ -365,7 +377,7 @@ def test_run_results_have_the_shape_of_the_contract(whole: Rendered) -> None:
     """The names are public; the population names what KMS has beyond the inventory, and where both disagree."""
     found = whole.json
     assert list(found) == [
-        "schema_version", "verdict", "run", "counts", "policy", "arguments", "cost", "controls", "population",
+        "schema_version", "verdict", "detail", "run", "counts", "policy", "arguments", "cost", "controls", "population",
         "waivers", "comparison", "results",
     ]  # fmt: skip
     assert (found["schema_version"], found["run"]["simulated"], found["run"]["exit_code"]) == (1, False, 130)
@@ -510,22 +522,70 @@ def test_an_offline_check_says_what_it_lacks_and_what_it_assumed(tmp_path: Path)
     assert "E06" in run.domain
 
 
-def test_the_verdict_names_what_is_not_known(whole: Rendered) -> None:
-    """An early end stands in the verdict; a place that may not be listed stands in the population."""
-    assert "the run ended early (interrupted by SIGTERM)" in whole.view.verdict
+@pytest.mark.parametrize(
+    ("counts", "doubt", "tone", "says"),
+    [
+        ({"compliant": 2, "ineligible": 1, "waived": 1}, {}, "good", "Compliant."),
+        ({"non_compliant": 12}, {}, "act", "Not compliant: 12 keys."),
+        ({"refused": 1}, {"ended": ("why",)}, "act", "Not compliant: 1 key."),
+        ({"refused": 1200, "unknown": 3}, {}, "act", "Not compliant: 1,200 keys; of 3 more it cannot be said."),
+        ({"planned": 1}, {}, "act", "Not compliant yet: 1 key would be changed."),
+        ({"planned": 4, "rejected": 1}, {}, "act",
+         "Not compliant yet: 4 keys would be changed; of 1 more it cannot be said."),
+        ({"planned": 4, "missing": 1}, {}, "act", "Not compliant: 5 keys."),
+        ({"missing": 2}, {}, "act", "Not compliant: 2 keys are missing in KMS."),
+        ({"unknown": 3, "compliant": 9}, {}, "doubt", "Cannot be said: 3 keys are unknown."),
+        ({"unverified": 1}, {}, "doubt", "Cannot be said: 1 key is unverified."),
+        ({"rejected": 1}, {}, "doubt", "Cannot be said: 1 record is rejected."),
+        ({"not_attempted": 2}, {"ended": ("why",)}, "doubt", "Cannot be said: 2 keys were not attempted."),
+        ({"not_attempted": 2, "unknown": 1}, {}, "doubt", "Cannot be said: 3 records are undecided."),
+        ({"compliant": 9}, {"unread": 1, "given_up": 1}, "doubt",
+         "Cannot be said: 2 places were not read to their end."),
+        ({"compliant": 9}, {"ended": ("why",)}, "doubt", "Cannot be said: the run ended early."),
+        ({"compliant": 9}, {"incomplete": True}, "doubt", "Cannot be said: the records may not be all keys."),
+        ({"non_compliant": 9}, {"broken": 1}, "doubt", "Cannot be said: the ledger is not what was written."),
+        ({}, {}, "doubt", "Nothing to judge: there are no records."),
+    ],
+)  # fmt: skip
+def test_the_verdict_is_one_sentence(counts: dict[str, int], doubt: dict[str, Any], tone: str, says: str) -> None:
+    """Whatever came of the records, the first sentence answers, and claims no more than is known."""
+    told = Counter({Outcome(name): count for name, count in counts.items()})
+    doubts = replace(verdict.Doubts(0, 0, 0, (), 1, incomplete=False), **doubt)
+    assert verdict.sentence(told, doubts, ENGLISH, simulated=False) == says
+    assert verdict.sentence(told, doubts, ENGLISH, simulated=True) == f"SIMULATED: {says}"
+    assert verdict.tone(told, doubts) == tone
+
+
+def test_the_detail_names_what_is_not_known(whole: Rendered) -> None:
+    """Every count and an early end stand behind the verdict; what could not be listed stands in the population."""
+    assert whole.view.verdict == "Not compliant: 5 keys; of 8 more it cannot be said."
+    assert whole.view.detail == (
+        "42 records: 2 refused, 1 unverified, 3 unknown, 3 rejected, 2 missing, 1 not attempted, 1 non-compliant, "
+        "10 compliant, 7 remediated, 7 ineligible, 4 blocked, 1 waived. The run ended early: interrupted by SIGTERM."
+    )
+    assert whole.json["verdict"] == whole.view.verdict
+    assert whole.json["detail"] == whole.view.detail
     assert whole.view.places[3].note == "not counted: HTTP 403 KMS.0307 no permission"
-    assert whole.view.status == "Action needed"
+
+
+def test_the_page_says_with_what_the_run_was_started(tmp_path: Path) -> None:
+    """Arguments stand as they were noted; those that were not given, or are off, are left out."""
+    given = {"max_interval": 90, "region": "", "simulate": False, "verbose": True, "formats": ["csv", "html"]}
+    (run,) = Rendered(tmp_path / "out", planned(tmp_path, arguments=given)).view.runs
+    assert run.arguments == ("--format csv,html", "--max-interval 90", "--verbose")
+    assert run.records == 3
 
 
 def test_a_changed_ledger_shows(tmp_path: Path) -> None:
-    """Who alters an event after the fact breaks the chain, and the verdict says so."""
+    """Who alters an event after the fact breaks the chain, and the verdict says that and nothing else."""
     run = full(tmp_path).write()
     with sqlite3.connect(run / "ledger.sqlite3") as db:
         db.execute("DROP TRIGGER events_stay")
         db.execute("UPDATE events SET body = replace(body, 'KMS.0307', 'KMS.0000') WHERE kind = 'answered'")
     db.close()
     found = Rendered(tmp_path / "out", run)
-    assert "1 ledger is not what was written" in found.view.verdict
+    assert found.view.verdict == "Cannot be said: the ledger is not what was written."
+    assert "1 ledger is not what was written" in found.view.detail
     assert "Do not rely on this report" in found.html
     assert found.json["run"]["ledger"]["intact"] is False
 
@@ -541,27 +601,190 @@ def test_a_ledger_that_notes_little_renders(tmp_path: Path) -> None:
     assert "not noted" in Rendered(tmp_path / "out", run).html
 
 
-def test_a_long_section_is_shortened_and_says_so(tmp_path: Path) -> None:
-    """The page stays readable: the first groups fill it, and what is left out is counted and stands in report.csv."""
+def test_a_report_of_a_thousand_records_shows_every_row(tmp_path: Path) -> None:
+    """Up to there nothing is shortened; beyond, a section shows the first hundred and says where the others are."""
     story = Story(tmp_path)
-    for number in range(SHOWN):
+    for number in range(WHOLE - 2):
         story.key(number, key_spec="RSA_2048")
-    story.key(SHOWN, origin="external")
-    story.key(SHOWN + 1, origin="external")
-    found = Rendered(tmp_path / "out", story.write())
+    story.key(WHOLE, origin="external")
+    story.key(WHOLE + 1, origin="external")
+    found = Rendered(tmp_path / "out", story.write(), formats=["html"])
+    assert entries(found.view.cannot) == WHOLE
+    assert (found.view.cannot.more, found.view.appendix.plain, found.view.appendix.more) == ("", "", "")
+    larger = Story(tmp_path, "20261124T033400Z-bbbbbb")
+    for number in range(WHOLE + 1):
+        larger.key(number, **({"key_spec": "RSA_2048"} if number % 500 else {"origin": "external"}))
+    found = Rendered(tmp_path / "out", larger.write(), formats=["html"])
     groups = [(group.title[:3], group.total, len(group.entries)) for group in found.view.cannot.groups]
-    assert groups == [("E02", 2, 2), ("E03", SHOWN, SHOWN - 2)]
-    assert "2 more of 5,002 stand in report.csv." in found.html
-    assert len(found.csv()) == SHOWN + 2
+    assert groups == [("E02", 3, 3), ("E03", WHOLE - 2, SHOWN - 3)]
+    assert "901 more of 1,001 stand in the appendix and in report.csv." in found.html
 
 
-def test_the_policy_of_the_page_names_its_stylesheet(whole: Rendered) -> None:
-    """Nothing else may be loaded or run; the hash is that of the very text between the tags."""
-    style = re.search("<style>(.*)</style>", whole.html, re.DOTALL)
-    assert style
-    hashed = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
-    assert f"default-src 'none'; style-src 'sha256-{hashed}'; base-uri 'none'; form-action 'none'" in whole.html
-    assert not re.search(r"<script|style=|https?://| on\w+=", whole.html)
+def test_the_appendix_holds_the_first_records_of_the_report(tmp_path: Path) -> None:
+    """Where a page cannot hold all, what needs attention is there first, in the order of the sections."""
+    story = Story(tmp_path)
+    for number in range(2500):
+        story.key(number, **(ON if number % 2 else {"key_spec": "RSA_2048"}))
+    story.key(2500, REFUSED)
+    with Replay(story.write()) as replay:
+        shelf = Shelf([replay], Owners([replay]), ENGLISH, most=1400)
+        appendix = shelf.appendix()
+    assert Counter(entry.label for entry in appendix.rows) == {"refused": 1, "ineligible": 1250, "compliant": 149}
+    assert [entry.label for entry in appendix.rows][:2] == ["refused", "ineligible"]
+    assert appendix.rows == (*appendix.rows[:1], *sorted(appendix.rows[1:1251], key=lambda entry: entry.line),
+                             *sorted(appendix.rows[1251:], key=lambda entry: entry.line))  # fmt: skip
+    assert appendix.more == "These are 1,400 of 2,501 records; 1,101 more stand only in report.csv."
+    assert entries(shelf.section("compliant")) == SHOWN
+
+
+def test_a_page_without_a_script_says_how_many_rows_it_has(tmp_path: Path) -> None:
+    """Beyond the rows that are plain HTML the page names the file that has them all."""
+    story = Story(tmp_path)
+    for number in range(STATIC + 1):
+        story.key(number, **ON)
+    found = Rendered(tmp_path / "out", story.write(), formats=["html"])
+    assert "These are the first 2,000 of 2,001 records." in found.html
+    assert found.html.count('<tr id="key-') == STATIC
+    assert len(embedded_in(found.html)["rows"]) == STATIC + 1
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=3, max_size=3))
+def test_no_text_closes_the_records(texts: list[str]) -> None:
+    """Whatever a key is called, its text is in the JSON, and nothing in there means anything in HTML."""
+    alias, owner, reason = texts
+    entry = Entry(
+        anchor="line-2", line=2, key_id="", key_alias=alias, place="", account="", region="", project_id="",
+        label="rejected", tone="doubt", rules=(), reason=reason, before="", after="", requests=(),
+        own=((owner, alias),), run_id="",
+    )  # fmt: skip
+    text = "".join(embedded.records([entry], str))
+    assert not set("<>&\u2028\u2029") & set(text)
+    told = json.loads(text)
+    (row,) = told["rows"]
+    assert row[3] == alias
+    assert [told["texts"][at] for at in told["owns"][row[4]]] == [owner, alias]
+    assert told["texts"][told["kinds"][row[0]][6]] == reason
+
+
+def test_every_kind_of_key_that_cannot_rotate_has_a_procedure(whole: Rendered) -> None:
+    """Each of the rules E01 to E11 says what takes the place of automatic rotation; no other rule does."""
+    with_one = [rule.id for rule in RULES if procedure(rule.id, ENGLISH)]
+    assert with_one == [rule.id for rule in RULES if rule.kind in {Kind.NEVER, Kind.NOT_NOW}]
+    told = {group.title[:3]: group.procedure for group in whole.view.cannot.groups}
+    assert told == {group: procedure(group, ENGLISH) for group in told}
+    assert whole.html.count("By hand:") == len([text for text in told.values() if text]) == 11
+
+
+def test_the_policy_of_the_page_names_its_style_and_its_script(whole: Rendered) -> None:
+    """Nothing else may be loaded or run; the hashes are those of the very texts between the tags."""
+    style, script = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for name in ("style", "script")
+        for text in re.findall(f"<{name}>(.*?)</{name}>", whole.html, re.DOTALL)
+    )
+    assert (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; base-uri 'none'; "
+        "form-action 'none'"
+    ) in whole.html
+    assert not re.search(r"style=|https?://| on\w+=|unsafe|eval\(|innerHTML", whole.html)
+
+
+def test_an_id_cannot_leave_the_stylesheet(tmp_path: Path) -> None:
+    """The run's id stands in the footer of every printed page, as a string of the style, whatever it holds."""
+    named = Rendered(tmp_path / "out", planned(tmp_path, id='x"; } </style><b>'), formats=["html"])
+    assert r'content: "x\22 \3b  \7d  \3c \2f style\3e \3c b\3e "' in named.html
+    assert named.html.count("</style>") == 1
+
+
+# What accompanies the records ---------------------------------------------------------------------------------------
+
+WAIVER = WaiverLine(
+    run_id="r", line=3, keys="alias app/*", rule="", reason="vendor <appliance>", approver="A. Approver",
+    ticket="SEC-7", expires="2026-12-31", records=2, standing="expiring", note="30 days are left", tone="doubt",
+)  # fmt: skip
+MOVED = Change("fixed", "prod", "cn-north-4", "p1", "k-1", "app/1", "non_compliant", "compliant", "rotation is off", "")
+
+
+def accompanied(view_: View) -> View:
+    """The view with a waiver, a cost, a control and a comparison."""
+    everything = Again(lambda: iter((MOVED,)))
+    return replace(
+        view_,
+        waivers=(WAIVER,),
+        completeness=Completeness(required=False, faults=(), words="The records are all keys of their places."),
+        cost=Cost(7.0, "0.72", "60.48 USD", ("Seven more key versions a year.",)),
+        controls=(ControlLine("C01", "ISO/IEC 27001:2022", "A.8.24", "its text"),),
+        comparison=Comparison(
+            "20261001T000000Z-aaaaaa", "Since then one key was fixed.", {"fixed": 1, "unchanged": 41},
+            Shown((MOVED,), 1, "", everything), (WaiverChange("gone", "k-2", "C01", "no longer there"),),
+            Table((), Again(lambda: iter(())), 0),
+        ),
+    )  # fmt: skip
+
+
+def test_what_accompanies_the_records_has_its_sections(tmp_path: Path) -> None:
+    """Waivers, a comparison, cost and controls are shown where there are any, and nothing stands in for them."""
+    with Replay(full(tmp_path).write()) as replay:
+        plain = view.build([replay], report_id="x", version="0.1.0", now=NOW)
+        render.write(plain, tmp_path, ["html"])
+        without = (tmp_path / "report.html").read_text("utf-8")
+        render.write(accompanied(plain), tmp_path, ["html"])
+    page = (tmp_path / "report.html").read_text("utf-8")
+    sections = {"waivers", "comparison", "controls"}
+    assert (
+        set(re.findall('<section id="([a-z]+)"', page)) - set(re.findall('<section id="([a-z]+)"', without)) == sections
+    )
+    assert "KMS bills each version like another key" in without
+    assert "KMS bills each version like another key" not in page
+    assert "no waivers" in without
+    assert "no waivers" not in page
+    for text in (
+        "vendor &lt;appliance&gt;", "SEC-7", "30 days are left", "1 waiver",
+        "The records are all keys of their places.", "+7.0", "60.48 USD", "Seven more key versions a year.",
+        "supports evidence for", "A.8.24",
+        "Since then one key was fixed.", "non compliant", "no longer there",
+    ):  # fmt: skip
+        assert text in page, text
+    assert "certified" not in page.lower()
+
+
+DATA = """
+app billing drifted ledger obs default owner payments cards north west shadow inventory line remediate ops bastion kms
+myhuaweicloud com csv not key enable false true sqlite rotation report cbac
+alias vendor appliance Approver days are left its text The records all keys their places Seven more versions year Since
+then one was fixed prod longer there
+"""
+"""Words of a page that are data: of the run, of the program's own names, and of what accompanies the records here."""
+
+
+class Marked(Language):
+    """A language in which every text that passes it is put in brackets."""
+
+    def gettext(self, text: str) -> str:
+        return f"\u27e6{text}\u27e7"
+
+    def ngettext(self, one: str, many: str, number: int) -> str:
+        return f"\u27e6{one if number == 1 else many}\u27e7"
+
+    def recorded(self, sentence: str) -> str:
+        return f"\u27e6{sentence}\u27e7" if sentence else ""
+
+
+def test_every_text_of_the_page_can_be_translated(tmp_path: Path) -> None:
+    """What does not pass the language is data: ids, names, values, commands, and names of the product's own files."""
+    with Replay(full(tmp_path, simulated=True, live=False).write()) as replay:
+        told = view.build([replay], report_id=replay.about["id"], version="0.1.0", now=NOW, say=Marked())
+        render.write(accompanied(told), tmp_path, render.FORMATS)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    texts = re.sub(r"<(style|script)\b.*?</\1>|<code.*?</code>|<[^>]+>", " ", page, flags=re.DOTALL)
+    while (less := re.sub("\u27e6[^\u27e6\u27e7]*\u27e7", " ", texts)) != texts:
+        texts = less
+    words = set(re.findall(r"[A-Za-z][a-z]{2,}", texts))
+    data = set(DATA.split())
+    assert sorted(words - data) == []
+    found = json.loads((tmp_path / "run_results.json").read_text("utf-8"))
+    assert "\u27e6" not in json.dumps(found, ensure_ascii=False)
+    assert found["verdict"].startswith("SIMULATED: Not compliant")
 
 
 # Templates of the user's own ----------------------------------------------------------------------------------------
@@ -602,7 +825,7 @@ def test_a_broken_template_is_named(tmp_path: Path, text: str, says: str) -> Non
 def test_a_directory_without_templates_is_refused(tmp_path: Path) -> None:
     """A wrong path is not answered with the packaged templates."""
     for directory in (tmp_path, tmp_path / "absent"):
-        with pytest.raises(TemplateFault, match=r"holds none of report.css.j2, report.csv.j2, report.html.j2"):
+        with pytest.raises(TemplateFault, match=r"none of report.css.j2, report.csv.j2, report.html.j2, report.js.j2"):
             Rendered(tmp_path / "out", planned(tmp_path / directory.name), templates=directory)
 
 

@@ -26,6 +26,7 @@ def pieces(view: View) -> Iterator[str]:
     head = {
         "schema_version": SCHEMA_VERSION,
         "verdict": view.verdict,
+        "detail": view.detail,
         "run": {**run, "runs": runs} if view.merged else runs[0],
         "counts": view.counts,
         "policy": _common([run.about.get("policy") or {} for run in view.runs]),

@@ -12,7 +12,7 @@ import csv
 import hashlib
 import re
 import traceback
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Final
@@ -31,10 +31,10 @@ from markupsafe import Markup
 
 from audit.cells import guard
 from audit.errors import TemplateFault
-from audit.report import workbook
+from audit.report import embedded, workbook
 from audit.report.document import pieces
 from audit.report.language import Language
-from audit.report.shapes import View
+from audit.report.shapes import Entry, View
 from audit.rundir import replacing
 
 FORMATS: Final = ("html", "csv", "json")
@@ -118,8 +118,18 @@ def _visible(value: object) -> object:
     )
 
 
+def _records(rows: Sequence[Entry]) -> Iterator[Markup]:
+    return embedded.records(rows, lambda text: _UNSHOWABLE.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def _css(text: str) -> Markup:
+    """A text as a string of a stylesheet; whatever could end it, or the sheet, is escaped."""
+    escaped = re.sub(r"[^0-9A-Za-z ._:-]", lambda found: f"\\{ord(found[0]):x} ", text)
+    return Markup(f'"{escaped}"')  # noqa: S704  # nothing is left in it that could be markup
+
+
 def _sha256(text: str) -> str:
-    """SHA-256 in base64, as a Content-Security-Policy names an inline stylesheet."""
+    """SHA-256 in base64, as a Content-Security-Policy names an inline stylesheet or script."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -138,7 +148,9 @@ def _environment(templates: Path | None, say: Language) -> ImmutableSandboxedEnv
     )
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_callables(say.gettext, say.ngettext, newstyle=True)  # type: ignore[attr-defined]  # i18n
-    environment.filters.update(record=record, sha256=_sha256, number=say.number)
+    environment.filters.update(
+        record=record, records=_records, sha256=_sha256, css=_css, number=say.number, recorded=say.recorded
+    )
     return environment
 
 

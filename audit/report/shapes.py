@@ -1,10 +1,10 @@
 """What templates are written against: the shape of a report, every field of it.
 
-Every text is plain (not escaped), and empty where there is nothing to say. A list is shortened to ``SHOWN`` rows, with
-a sentence that says how many more there are and where.
+Every text is plain (not escaped), in the language of the report, and empty where there is nothing to say. A list is
+shortened to ``lists.room`` rows, with a sentence that says how many more there are and where.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,9 @@ class Request:
 class Entry:
     """One record of the inventory.
 
-    ``anchor``: its id in the page, unique. ``place``: account/region/project. ``before``, ``after``: the state of its
-    rotation in words. ``rules``: ids. ``own``: name and value of the inventory's own columns, where there is a value.
-    ``run_id``: only where several runs are merged.
+    ``anchor``: its id in the page, unique. ``place``: account/region/project in one, and apart. ``label``, ``tone``: of
+    its outcome. ``before``, ``after``: the state of its rotation in words. ``rules``: ids. ``own``: name and value of
+    the inventory's own columns, where there is a value. ``run_id``: only where several runs are merged.
     """
 
     anchor: str
@@ -42,6 +42,9 @@ class Entry:
     key_id: str
     key_alias: str
     place: str
+    account: str
+    region: str
+    project_id: str
     label: str
     tone: str
     rules: tuple[str, ...]
@@ -55,11 +58,15 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Entries that share an outcome or a headline rule. ``note``: what that means; ``tone``: see ``words.TONES``."""
+    """Entries that share an outcome or a headline rule.
+
+    ``note``: what that means; ``tone``: see ``words.TONES``. ``procedure``: what takes the place of automatic rotation.
+    """
 
     title: str
     note: str
     tone: str
+    procedure: str
     total: int
     entries: tuple[Entry, ...]
 
@@ -74,13 +81,34 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Appendix:
+    """All records, in the order of the sections.
+
+    ``entries``: the first ``lists.STATIC``, for rows of the page; ``rows``: the first ``lists.EMBEDDED``, for its
+    script (filter ``records``); ``anchored``: the anchors of ``entries``, to which alone a link leads without a script.
+    ``total``: of all records; ``plain``, ``more``: sentences on those beyond ``entries``, and beyond ``rows``.
+    """
+
+    entries: tuple[Entry, ...]
+    rows: Sequence[Entry]
+    anchored: frozenset[str]
+    total: int
+    plain: str
+    more: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeLine:
-    """One outcome: how many records, what it means, and how long its bar is, ``percent`` of the longest."""
+    """One outcome: how many records, what it means, and its part of the bar of all records.
+
+    ``start``, ``percent``: where its part begins and how long it is, from 0 to 100.
+    """
 
     label: str
     meaning: str
     tone: str
     count: int
+    start: float
     percent: float
 
 
@@ -130,8 +158,9 @@ class Run:
     access_key (its last characters), endpoint, hosts, proxy, policy, arguments, created_at ... ``input``: of the
     inventory the name, sha256, encoding, delimiter, blank_lines, warnings. ``places``, ``looked_at``, ``policy``,
     ``domain``: in words. ``remarks``: assumptions, missing columns, warnings. ``processes``: a sentence for each that
-    worked on the run. ``started``, ``ended``: first and last event. ``ended_early``: why. ``digest``: of the plan.
-    ``events``, ``head``, ``seal``: the ledger's chain; ``intact``, ``proof``: whether it holds, and in words.
+    worked on the run. ``arguments``: as they were noted, redacted. ``records``: of its inventory. ``started``,
+    ``ended``: first and last event. ``ended_early``: why, as noted. ``digest``: of the plan. ``events``, ``head``,
+    ``seal``: the ledger's chain; ``intact``, ``proof``: whether it holds, and in words.
     """
 
     id: str
@@ -143,6 +172,8 @@ class Run:
     domain: str
     remarks: tuple[str, ...]
     processes: tuple[str, ...]
+    arguments: tuple[str, ...]
+    records: int
     started: str
     ended: str
     ended_early: str
@@ -160,14 +191,16 @@ class View:
     """A report.
 
     ``id``, ``version``, ``rendered``: of this report. ``merged``, ``simulated``: whether it is of several runs, of
-    simulated ones. ``verdict``: one sentence; ``status``, ``tone``: the same in few words, and their colour. ``runs``:
-    in the given order. ``blank_lines``: of all inventories. ``say``: the language that all sentences here are in.
+    simulated ones. ``verdict``: one sentence; ``detail``: what stands behind it; ``tone``: its colour. ``english``: the
+    same and more for what is not translated. ``runs``: in the given order. ``blank_lines``: of all inventories.
+    ``say``: the language that all sentences here are in.
 
     ``counts``: how many, by every outcome; ``outcomes``: the same as lines. ``rules``: those that matched, and for how
     many records. ``places``, ``unlisted``, ``drift``: the population.
 
     ``attention`` ... ``older``: every row is in exactly one of these sections; what a newer run knows better is in
-    ``older``, and not counted. ``touched``: how many under attention were sent a request.
+    ``older``, and not counted. ``touched``: how many under attention were sent a request. ``appendix``: all of
+    them again.
 
     ``waivers``: of all runs, in the order of their files. ``completeness``, ``cost``, ``controls``: see there.
     ``comparison``: None where no earlier run was given to compare with.
@@ -182,7 +215,7 @@ class View:
     merged: bool
     simulated: bool
     verdict: str
-    status: str
+    detail: str
     tone: str
     runs: tuple[Run, ...]
     blank_lines: int
@@ -199,6 +232,7 @@ class View:
     compliant: Section
     older: Section
     touched: int
+    appendix: Appendix
     waivers: tuple[WaiverLine, ...]
     completeness: Completeness
     cost: Cost

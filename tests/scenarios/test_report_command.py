@@ -87,7 +87,7 @@ def test_a_killed_run_is_reported_without_its_process(operator: Operator) -> Non
     assert sum(told.values()) == 40
     assert set(told) <= {"unverified", "unknown", "not_attempted"}
     assert told["unverified"] == len(answered) > 0
-    assert "without a word" in results(report.directory)["verdict"]
+    assert "without a word" in results(report.directory)["detail"]
 
 
 @pytest.mark.parametrize("formats", ["csv", "html,json", "csv,html,json"])
