@@ -5,14 +5,17 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 from audit import __version__
+from audit.assess import Loaded
+from audit.cloud import Target
 from audit.errors import GuardRefused, Stop
 from audit.halt import Tally
+from audit.model import Policy
 from audit.plan import SHORTEST_DIGEST, Proposal
 from audit.report.shapes import View
 from audit.versions import Price
@@ -122,4 +125,35 @@ def started(order: Order, access_key: str, hosts: Sequence[str]) -> dict[str, An
         "access_key": access_key,
         "hosts": hosts,
         "arguments": dict(order.arguments),
+    }
+
+
+def noted(
+    name: str, order: Order, target: Target, policy: Policy, loaded: Loaded, hosts: Sequence[str], access_key: str
+) -> dict[str, Any]:
+    """What a new run notes of itself in its ledger, to be sealed with the plan. ``access_key``: as it may be shown."""
+    return {
+        "id": name,
+        "version": __version__,
+        "command": order.command,
+        "live": order.live,
+        "simulated": target.simulated,
+        "operator": operator(),
+        "created_at": stamp(),
+        "columns": loaded.columns,
+        "account": loaded.account,
+        "arguments": order.arguments,
+        "records": loaded.records,
+        "usable": loaded.usable,
+        "max_changes": order.max_changes,
+        "require_complete": order.require_complete,
+        "max_new_versions": order.max_new_versions,
+        "input": loaded.input,
+        "policy": asdict(policy),
+        "endpoint": target.endpoint,
+        "hosts": hosts,
+        "proxy": target.proxy_shown,
+        "access_key": access_key,
+        "waivers": order.waivers.noted(),
+        **({"undoes": loaded.undoes} if loaded.undoes else {}),
     }

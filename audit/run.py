@@ -3,14 +3,14 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from audit import __version__, assess, plan, undo, versions
+from audit import assess, plan, undo, versions
 from audit.assess import Again, Loaded, load, stored_keys, stored_places, stored_steps
 from audit.closing import complete, cover, note_end, report
 from audit.cloud import Cloud, Target, simulated_kms
@@ -20,7 +20,7 @@ from audit.halt import Halt, Tally
 from audit.inventory import Defaults, open_inventory
 from audit.ledger import Ledger
 from audit.model import Place, Policy
-from audit.order import COMPLETED, FINISHED, Finished, Order, Screen, operator, stamp, started
+from audit.order import COMPLETED, FINISHED, Finished, Order, Screen, noted, stamp, started
 from audit.outcome import Meaning, Outcome, exit_code
 from audit.plan import Proposal, Step
 from audit.replay import Replay, histories
@@ -107,31 +107,7 @@ class Run:
                 ledger.add_steps(steps)
         else:
             self._started()
-        ledger.describe(
-            id=name,
-            version=__version__,
-            command=order.command,
-            live=order.live,
-            simulated=self._target.simulated,
-            operator=operator(),
-            created_at=stamp(),
-            columns=loaded.columns,
-            account=loaded.account,
-            arguments=order.arguments,
-            records=loaded.records,
-            usable=loaded.usable,
-            max_changes=order.max_changes,
-            require_complete=order.require_complete,
-            max_new_versions=order.max_new_versions,
-            input=loaded.input,
-            policy=asdict(self._policy),
-            endpoint=self._target.endpoint,
-            hosts=self._hosts,
-            proxy=self._target.proxy_shown,
-            access_key=self._access_key,
-            waivers=order.waivers.noted(),
-            **({"undoes": loaded.undoes} if loaded.undoes else {}),
-        )
+        ledger.describe(**noted(name, order, self._target, self._policy, loaded, self._hosts, self._access_key))
         ledger.append(Event(EventKind.PLANNED, None, {"digest": self._digest, "seal": ledger.seal()}))
 
     def _proceed(self) -> Stop | None:

@@ -202,7 +202,12 @@ class Terminal:
             counts = dict(told.counts)
             whole, detail = told.completeness.words, told.detail
             self.line(
-                "info", told.verdict, detail=detail, counts=counts, completeness=whole, directory=str(directory),
+                "info",
+                told.verdict,
+                detail=detail,
+                counts=counts,
+                completeness=whole,
+                directory=str(directory),
                 remarks=remarks,
             )
             return

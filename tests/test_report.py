@@ -550,7 +550,7 @@ def test_an_offline_check_says_what_it_lacks_and_what_it_assumed(tmp_path: Path)
 def test_the_verdict_is_one_sentence(counts: dict[str, int], doubt: dict[str, Any], tone: str, says: str) -> None:
     """Whatever came of the records, the first sentence answers, and claims no more than is known."""
     told = Counter({Outcome(name): count for name, count in counts.items()})
-    doubts = replace(verdict.Doubts(0, 0, 0, (), 1, incomplete=False), **doubt)
+    doubts = replace(verdict.Doubts(0, 0, 0, (), 1, incomplete=False, undoing=False), **doubt)
     assert verdict.sentence(told, doubts, ENGLISH, simulated=False) == says
     assert verdict.sentence(told, doubts, ENGLISH, simulated=True) == f"SIMULATED: {says}"
     assert verdict.tone(told, doubts) == tone

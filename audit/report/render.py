@@ -61,7 +61,7 @@ def write(
     An older report that is not asked for, has no record any more, or cannot be replaced, goes: it would tell of an
     earlier state.
     ``templates``: a directory with templates of the user's own; those that it does not hold are the packaged ones.
-    ``page``: the same view in the language of report.html, where that is another; data stays as it is.
+    ``page``: the same view in the language of report.html and report.xlsx, where that is another; data stays as it is.
     Raises TemplateFault, ReportFault.
     """
     plain = _environment(templates, view.say)
@@ -83,7 +83,7 @@ def write(
             compared = view.comparison.table
             written.append(_put(directory / "comparison.csv", map(record, chain([compared.columns], compared.rows))))
         if "xlsx" in formats:
-            written.append(workbook.put(view, directory / "report.xlsx"))
+            written.append(workbook.put(shown, directory / "report.xlsx"))
     finally:
         for file in {*_FILES.values(), "failed.csv", "comparison.csv", "report.xlsx"} - {path.name for path in written}:
             with contextlib.suppress(OSError):  # what cannot be written cannot always be removed

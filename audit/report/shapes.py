@@ -191,9 +191,8 @@ class View:
     """A report.
 
     ``id``, ``version``, ``rendered``: of this report. ``merged``, ``simulated``: whether it is of several runs, of
-    simulated ones. ``verdict``: one sentence; ``detail``: what stands behind it; ``tone``: its colour. ``english``: the
-    same and more for what is not translated. ``runs``: in the given order. ``blank_lines``: of all inventories.
-    ``say``: the language that all sentences here are in.
+    simulated ones. ``verdict``: one sentence; ``detail``: what stands behind it; ``tone``: its colour. ``runs``:
+    in the given order. ``blank_lines``: of all inventories. ``say``: the language that all sentences here are in.
 
     ``counts``: how many, by every outcome; ``outcomes``: the same as lines. ``rules``: those that matched, and for how
     many records. ``places``, ``unlisted``, ``drift``: the population.

@@ -26,7 +26,7 @@ class Doubts:
 
     ``broken``: ledgers that are not what was written. ``unread``, ``given_up``: places. ``ended``: why runs ended
     early, of several runs with their ids. ``runs``: how many there are. ``incomplete``: that the records are all keys
-    was asked for, and is not so.
+    was asked for, and is not so. ``undoing``: all of these runs undo other ones.
     """
 
     broken: int
@@ -35,6 +35,7 @@ class Doubts:
     ended: tuple[str, ...]
     runs: int
     incomplete: bool
+    undoing: bool
 
 
 def doubts(runs: Sequence[Replay], walks: Sequence[Walks], broken: int, whole: Completeness, say: Language) -> Doubts:
@@ -48,7 +49,8 @@ def doubts(runs: Sequence[Replay], walks: Sequence[Walks], broken: int, whole: C
     given_up = {(n, place) for n, run in enumerate(runs) for place in run.course.places} - unread
     ended = [(run.about.get("id", run.directory.name), run.course.ended) for run in runs if run.course.ended]
     told = (say.recorded(why) if len(runs) == 1 else f"{name}: {say.recorded(why)}" for name, why in ended)
-    return Doubts(broken, len(unread), len(given_up), tuple(told), len(runs), whole.required and bool(whole.faults))
+    incomplete, undoing = whole.required and bool(whole.faults), all(run.about.get("undoes") for run in runs)
+    return Doubts(broken, len(unread), len(given_up), tuple(told), len(runs), incomplete, undoing)
 
 
 def tone(counts: Mapping[Outcome, int], doubt: Doubts) -> str:
@@ -57,6 +59,7 @@ def tone(counts: Mapping[Outcome, int], doubt: Doubts) -> str:
     if against and not doubt.broken:
         return "act"
     sure = total and not any(counts[outcome] for outcome in OPEN)
+    sure = sure and (doubt.undoing or not counts[Outcome.ROLLED_BACK])
     in_doubt = doubt.broken or doubt.unread or doubt.given_up or doubt.ended or doubt.incomplete
     return "good" if sure and not in_doubt else "doubt"
 
@@ -71,6 +74,8 @@ def _answer(counts: Mapping[Outcome, int], doubt: Doubts, say: Language) -> str:
     against, open_ = sum(counts[o] for o in AGAINST), sum(counts[o] for o in OPEN)
     if doubt.broken:
         return say("Cannot be said: the ledger is not what was written.")
+    if doubt.undoing:
+        return _undone(counts[Outcome.ROLLED_BACK], sum(counts.values()), say)
     if against:
         return _against(counts, against, open_, say)
     if open_:
@@ -90,7 +95,20 @@ def _unhindered(counts: Mapping[Outcome, int], doubt: Doubts, say: Language) -> 
         return say("Cannot be said: the run ended early.")
     if doubt.incomplete:
         return say("Cannot be said: the records may not be all keys.")
+    if rolled_back := counts[Outcome.ROLLED_BACK]:
+        return say.counted(
+            "Cannot be said: %(n)s key was rolled back and not judged since.",
+            "Cannot be said: %(n)s keys were rolled back and not judged since.",
+            rolled_back,
+        )
     return say("Compliant.") if sum(counts.values()) else say("Nothing to judge: there are no records.")
+
+
+def _undone(number: int, total: int, say: Language) -> str:
+    if number == total:
+        return say.counted("Rolled back: %(n)s key.", "Rolled back: %(n)s keys.", number)
+    done = say.number(number)
+    return say.counted("Rolled back: %(done)s of %(n)s key.", "Rolled back: %(done)s of %(n)s keys.", total, done=done)
 
 
 def _against(counts: Mapping[Outcome, int], number: int, open_: int, say: Language) -> str:

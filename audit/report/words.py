@@ -5,7 +5,6 @@ from typing import Any
 
 from audit.chain import Proof
 from audit.outcome import Outcome
-from audit.replay import Replay
 from audit.report.language import Language
 from audit.rules import RULES
 

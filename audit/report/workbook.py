@@ -113,7 +113,7 @@ def _lines(view: View, tables: Iterable["_Table"]) -> Iterator[_Line]:
     say = view.say
     yield say("KMS key rotation report"), view.id
     yield say("Verdict"), view.verdict
-    yield say("Status"), view.status
+    yield say("In numbers"), view.detail
     yield say("Rendered"), view.rendered, say("by version %(version)s", version=view.version)
     for run in view.runs:
         yield (say("Run"),)
