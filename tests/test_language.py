@@ -22,12 +22,13 @@ from hypothesis import strategies as st
 from jinja2.ext import babel_extract
 
 from audit.assess import load
+from audit.conclude import conclude
 from audit.errors import EXIT_CODES, GuardRefused, ReportFault
 from audit.halt import Halt
 from audit.inventory import Defaults, open_inventory
 from audit.ledger import Ledger
 from audit.model import Facts, Policy
-from audit.outcome import Outcome, conclude
+from audit.outcome import Outcome
 from audit.plan import guard
 from audit.replay import Replay
 from audit.report import forms, render, view
