@@ -144,16 +144,25 @@ def _open(counts: Mapping[Outcome, int], number: int, say: Language) -> str:
     only = next((outcome for outcome in OPEN if counts[outcome] == number), None)
     match only:
         case Outcome.REJECTED:
-            forms = ("Cannot be said: %(n)s record is rejected.", "Cannot be said: %(n)s records are rejected.")
+            return say.counted(
+                "Cannot be said: %(n)s record is rejected.", "Cannot be said: %(n)s records are rejected.", number
+            )
         case Outcome.UNKNOWN:
-            forms = ("Cannot be said: %(n)s key is unknown.", "Cannot be said: %(n)s keys are unknown.")
+            return say.counted(
+                "Cannot be said: %(n)s key is unknown.", "Cannot be said: %(n)s keys are unknown.", number
+            )
         case Outcome.UNVERIFIED:
-            forms = ("Cannot be said: %(n)s key is unverified.", "Cannot be said: %(n)s keys are unverified.")
+            return say.counted(
+                "Cannot be said: %(n)s key is unverified.", "Cannot be said: %(n)s keys are unverified.", number
+            )
         case Outcome.NOT_ATTEMPTED:
-            forms = ("Cannot be said: %(n)s key was not attempted.", "Cannot be said: %(n)s keys were not attempted.")
+            return say.counted(
+                "Cannot be said: %(n)s key was not attempted.", "Cannot be said: %(n)s keys were not attempted.", number
+            )
         case _:
-            forms = ("Cannot be said: %(n)s record is undecided.", "Cannot be said: %(n)s records are undecided.")
-    return say.counted(*forms, number)
+            return say.counted(
+                "Cannot be said: %(n)s record is undecided.", "Cannot be said: %(n)s records are undecided.", number
+            )
 
 
 def detail(counts: Mapping[Outcome, int], doubt: Doubts, say: Language) -> str:
