@@ -5,10 +5,12 @@ translated in the ``.po``, and those that are gone are dropped.
 """
 
 import ast
+import csv
 import gettext
 import html
 import io
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,18 +33,21 @@ from audit.model import Facts, Policy
 from audit.outcome import Outcome
 from audit.plan import guard
 from audit.replay import Replay
-from audit.report import forms, render, view
+from audit.report import controls, forms, render, view
 from audit.report.language import ENGLISH, LANGUAGES, Language, language
+from audit.reversal import Doubt, reversal
 from audit.rules import RULES, Kind, judge
 from audit.rundir import LEDGER, note_crash
 from audit.scrub import Scrubber
 from audit.verdict import Undecided, verdict_reason
-from tests import test_conclude, test_inventory, test_outcome, test_rules
+from tests import test_conclude, test_inventory, test_outcome, test_replay, test_reversal, test_rules
 from tests.command import Operator, results, rows
 from tests.test_inventory import A, B
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "inventory.example.csv"
+WAIVERS = ROOT / "waivers.example.csv"
+WAIVED = ("--waivers", str(WAIVERS))
 OTHERS = [code for code in LANGUAGES if code != "en"]
 PYTHON = {"say": None, "_say": None, "counted": (1, 2), "gettext": None, "ngettext": (1, 2), "form": None}
 JINJA = {
@@ -243,6 +248,10 @@ def reasons() -> Iterator[tuple[str, tuple[str, ...]]]:
     for _, history, run, _ in test_conclude.CASES:
         met = tuple(attempt.code for attempt in history.attempts)
         yield conclude(history, **{"begun": True, "ended": "", **run}).reason, met
+    for before, steps, _ in test_reversal.CASES:
+        if isinstance(change := reversal(before, steps), Doubt):
+            yield f"not undone: {change.why}", ()
+    yield "changed since that run: it rotates every 60 days, that run left it at 90 or 365", ()
 
 
 SHAPED = {"column": "key_alias", "count": "12", "place": "acme/cn-north-4/0a3cd1"}
@@ -275,15 +284,20 @@ def test_what_the_core_says_in_its_tables_is_told(say: Language) -> None:
         )
 
 
-CALLS = {"stop", "end_steps", "give_up", "Interrupted", "RunStopped", "LedgerFault", "Unreadable"}
-SAYING = ("halt", "verify", "stages", "signals", "ledger", "walk", "kms/link", "kms/client", "kms/wire")
+CALLS = {
+    **dict.fromkeys(("stop", "end_steps", "Interrupted", "RunStopped", "LedgerFault", "Unreadable"), 0),
+    **dict.fromkeys(("Unread", "_changed"), 0),
+    **dict.fromkeys(("give_up", "Ending"), 1),
+}
+"""What is handed a sentence that a ledger keeps, and as which of its arguments."""
+SAYING = ("halt", "verify", "stages", "signals", "ledger", "walk", "undo", "kms/link", "kms/client", "kms/wire")
 
 
 def sentences(path: Path) -> Iterator[str]:
-    """What a module hands to whatever ends a run, gives up a place or calls an answer unreadable; values as ``7``."""
+    """What a module hands to whatever ends a run, a step or a place, or calls an answer unreadable; values as ``7``."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         called = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
-        for argument in node.args[called == "give_up" :][:1] if called in CALLS else ():
+        for argument in node.args[CALLS[called] :][:1] if called in CALLS else ():
             match argument:
                 case ast.Constant(value=str(text)):
                     yield text
@@ -304,7 +318,7 @@ def filled(part: ast.expr) -> str:
 
 
 def test_every_stop_has_a_form(say: Language) -> None:
-    """Why a run ended, a place was given up or an answer could not be read is told without a word of English."""
+    """Why a run, a step or a place ended, or an answer could not be read, is told without a word of English."""
     found = [text for stem in SAYING for text in sentences(ROOT / "audit" / f"{stem}.py")]
     assert len(found) >= 20
     assert not [text for text in found if english(say.recorded(text))]
@@ -316,6 +330,19 @@ def test_a_guard_and_a_crash_have_forms(say: Language, tmp_path: Path) -> None:
         guard(30, 100, "10%")
     crash = note_crash(tmp_path, ValueError("x"), Scrubber(()))
     assert not [told for told in map(say.recorded, (str(refused.value), str(crash))) if english(told, "ValueError")]
+
+
+@pytest.mark.parametrize("what", test_replay.TAMPERING)
+def test_a_broken_ledger_has_forms(what: str, say: Language, tmp_path: Path) -> None:
+    """Where the chain of a ledger breaks, and what happened there, is told without a word of English."""
+    db = sqlite3.connect(test_replay.written(tmp_path) / LEDGER)
+    db.executescript("DROP TRIGGER events_stay; DROP TRIGGER events_are_kept; PRAGMA foreign_keys = OFF;")
+    db.executescript(test_replay.TAMPERING[what])
+    db.close()
+    with Replay(tmp_path) as replay:
+        fault = replay.proof().fault
+    assert fault
+    assert not english(say.recorded(fault))
 
 
 FAULTY = [
@@ -360,12 +387,24 @@ def test_a_record_that_cannot_be_used_has_a_form(
         assert re.findall('".*"', reason) == re.findall('".*"', told)
 
 
+def waived() -> set[str]:
+    """What the example of waivers states."""
+    with WAIVERS.open(encoding="utf-8", newline="") as file:
+        return {cell for line in csv.reader(file) for cell in line if cell}
+
+
 def test_a_rehearsal_has_forms(say: Language, operator: Operator) -> None:
-    """What check, plan, remediate and a repeated apply record of the example is told without a word of English."""
-    for command in (["check"], ["check", "--simulate"], ["plan", "--simulate"], ["remediate", "--simulate", "--yes"]):
-        ended = operator.run(*command, EXAMPLE)
-        for row in rows(ended.directory):
-            assert not english(say.recorded(row["reason"]), *(value for value in row.values() if value)), row
+    """What runs, waivers and a rollback record of the example is told without a word of English."""
+    commands = (["check"], ["check", "--simulate"], ["plan", "--simulate", *WAIVED])
+    runs = [operator.run(*command, EXAMPLE).directory for command in commands]
+    changed = operator.run("remediate", "--simulate", "--yes", EXAMPLE).directory
+    runs += [changed, *(operator.run("rollback", changed, "--yes").directory for _ in range(2))]
+    for directory in runs:
+        for row in rows(directory):
+            values = {*row.values(), *waived()} - {row["reason"], ""}
+            assert not english(say.recorded(row["reason"]), *values), row
+        for warning in results(directory)["run"]["input"]["warnings"]:
+            assert not english(say.recorded(warning), changed.name), warning
 
 
 class Asked(gettext.NullTranslations):
@@ -400,30 +439,37 @@ ON_THE_PAGE = {
     "SIMULATED", "kms-rotation", "SHA-256", "UTC", "DEW", "CTS", "Config", "kms-rotation-enabled", "cmk",
     "EnableKeyRotation", "UpdateKeyRotationInterval", "enableKeyRotation", "updateKeyRotationInterval",
     "disable-key-rotation", "rotate-on-demand", "rotateOnDemand", "enable", "set-interval", "check", "plan", "apply",
-    "dry-run", "yes", "kms",
-    # frameworks, by their names
-    "AWS", "BSI", "CCC", "CIS", "Cloud", "ENS", "FINOS", "Foundations", "HIPAA", "Huawei", "IEC", "ISO", "KeyMgmt",
-    "NIST", "Prowler", "Rev", "SP", "SecNumCloud", "exp", "iv", "op",
+    "disable", "restore-interval", "rollback", "dry-run", "yes", "kms", "AWS", "Prowler", "CNY",
 }  # fmt: skip
 
 
 def test_a_page_has_no_english_left(catalog: Catalog, say: Language, operator: Operator, tmp_path: Path) -> None:
     """A whole report in another language has no word of English, and asks for no text that is not in the catalog."""
-    runs = [operator.run(*command, EXAMPLE).directory for command in (["check", "--simulate"], ["plan", "--simulate"])]
-    operator.run("apply", runs[1], "--yes")
+    earlier, check, plan = (
+        operator.run(*command, EXAMPLE).directory
+        for command in (["remediate", "--simulate", "--yes"], ["check", "--simulate"], ["plan", "--simulate", *WAIVED])
+    )
+    operator.run("apply", plan, "--yes")
+    undone = operator.run("rollback", plan, "--yes").directory
     asked = Asked(say.catalog)
-    with Replay(runs[0]) as first, Replay(runs[1]) as second:
-        records = [*first.records(), *second.records()]
-        values = {*leaves([first.about, second.about, records])} - {record.reason for record in records}
-        told = view.build([first, second], report_id="r1", version="9", now="", say=Language(say.code, say.tag, asked))
+    tongue = Language(say.code, say.tag, asked)
+    with Replay(earlier) as baseline, Replay(check) as first, Replay(plan) as second, Replay(undone) as third:
+        runs = [first, second, third]
+        records = [record for run in (baseline, *runs) for record in run.records()]
+        noted = [baseline.about, *(run.about for run in runs)]
+        values = {*leaves([noted, records])} - {*(record.reason for record in records), *Outcome}
+        told = view.build(runs, report_id="r1", version="9", now="", say=tongue, baseline=baseline, price="1.5 CNY")
         (page,) = [path for path in render.write(told, tmp_path, {"html"}) if path.suffix == ".html"]
     unknown = asked.texts - {many(message.id) for message in messages(catalog)}
     assert not [texts for texts in unknown if say.recorded(texts[0]) == texts[0]]
     text = re.sub(r"<(style|script|code)[^>]*>.*?</\1>|<[^>]*>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    frameworks = [text for line in controls.lines(say) for text in (line.framework, line.id)]
     words = english(
-        html.unescape(text), *(value for value in values if len(value) > 4 and not re.fullmatch("[A-Za-z]+", value))
+        html.unescape(text),
+        *frameworks,
+        *(value for value in values if len(value) > 4 and not re.fullmatch("[A-Za-z]+", value)),
     )
-    assert not set(words) - ON_THE_PAGE - values
+    assert set(words) - ON_THE_PAGE - values == set()
 
 
 @given(st.data())

@@ -157,7 +157,7 @@ def test_a_screen_reader_finds_its_way(page: Page, whole: Rendered) -> None:
     assert page.locator("h2").all_text_contents() == [
         "Verdict", "Who, when, against what", "Population", "What needs attention first 13", "What was changed 7",
         "What cannot rotate, and why 12", "Compliant keys 10", "What it costs",
-        "How to check this report", "Every key 42",
+        "Controls", "How to check this report", "Every key 42",
     ]  # fmt: skip
     tables = page.locator("table").count()
     assert page.locator("table > caption").count() == tables == page.locator("[role=region][tabindex='0']").count()

@@ -253,7 +253,7 @@ def test_a_workbook_is_written_where_asked_for(operator: Operator) -> None:
     assert [row["outcome"] for row in sheet(again.directory, "Changes")] == ["planned"] * 3
     assert summary(again.directory)["Verdict"][0].startswith("SIMULATED: ")
     alone = operator.run("remediate", inventory, "--simulate", "--yes", *FAST, KMS_ROTATION_FORMAT="xlsx")
-    assert {path.suffix for path in alone.directory.iterdir()} == {".xlsx", ".sqlite3", ""}
+    assert {path.suffix for path in alone.directory.iterdir()} == {".xlsx", ".sqlite3", ".jsonl", ""}
     assert results(again.directory)["counts"]["planned"] == 3
 
 

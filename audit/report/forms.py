@@ -90,6 +90,7 @@ FORMS: tuple[str, ...] = (
     form("KMS does not state the interval, so it cannot be compared"),
     form("changed since that run: %(why)s"),
     form("it rotates every %(days)s days, that run left it at %(left)s"),
+    form("it rotates every %(days)s days, that run left it at %(left)s or %(other)s"),
     form("not undone: %(why)s"),
     form("that rotation was off before is not on record"),
     form("the interval before is not on record"),
