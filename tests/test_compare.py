@@ -241,7 +241,7 @@ WAIVER = {"key_id": key_id(1), "account": "", "region": "", "key_alias": "", "ru
         ([{}], [{"rule": "C02"}], [("gone", KEY, None), ("new", KEY, None)]),
         ([{}, {}], [{}], [("gone", KEY, None)]),
         ([{}, {"reason": "other"}], [{"reason": "other"}, {"reason": "third"}], [("changed", KEY, None)]),
-        ([], [{"key_id": "", "key_alias": "app/*", "region": "eu-de", "account": "acme", "ticket": None}], [
+        ([], [{"key_id": "", "key_alias": "app/*", "region": "eu-de", "account": "acme", "ticket": ""}], [
             ("new", "alias app/*, region eu-de, account acme",
              "rule C01; reason legacy; approver Ada; expires 2026-12-31"),
         ]),

@@ -254,7 +254,7 @@ def reasons() -> Iterator[tuple[str, tuple[str, ...]]]:
     yield "changed since that run: it rotates every 60 days, that run left it at 90 or 365", ()
 
 
-SHAPED = {"column": "key_alias", "count": "12", "place": "acme/cn-north-4/0a3cd1"}
+SHAPED = {"column": "key_alias", "count": "12", "number": "20", "place": "acme/cn-north-4/0a3cd1"}
 
 
 def test_every_form_keeps_its_values(say: Language) -> None:
@@ -311,7 +311,7 @@ def filled(part: ast.expr) -> str:
             return text
         case ast.FormattedValue(value=ast.Name(id="minutes" as unit)):
             return f"7 {unit}"
-        case ast.FormattedValue(value=ast.Attribute(attr="path")):
+        case ast.FormattedValue(value=ast.Attribute(attr="path") | ast.BinOp(right=ast.Name(id="LEDGER"))):
             return "7/ledger.sqlite3"
         case _:
             return "7"

@@ -20,8 +20,8 @@ _LONGEST = 8
 """Joints that one form can hold, its own and those of its values: it bounds what a hostile message can cost."""
 _NESTED, _FINDINGS = "why", "findings"
 """Placeholders that hold a recorded sentence, or a list of findings; any other holds a value, told as it is."""
-_SHAPES = {"column": r"\w+", "count": "[0-9]+", "place": r"(?:[^/]*/)?[^/ ]+/[^/ ]+"}
-"""Of placeholders at the beginning of a form, so that it does not match what others have said."""
+_SHAPES = {"column": r"\w+", "count": "[0-9]+", "number": "[0-9]+", "place": r"(?:[^/]*/)?[^/ ]+/[^/ ]+"}
+"""Of placeholders at or near the beginning of a form, so that it does not match what others, or other forms, say."""
 
 
 FORMS: tuple[str, ...] = (
@@ -164,6 +164,7 @@ FORMS: tuple[str, ...] = (
     form("%(folder)s/ledger.sqlite3 cannot be closed: %(why)s"),
     form("%(folder)s/ledger.sqlite3 cannot be written: %(why)s"),
     form("%(folder)s/ledger.sqlite3 cannot be read: %(why)s"),
+    form("%(folder)s/ledger.sqlite3 is not what was written: %(why)s"),
     form("unforeseen error: %(name)s"),
     # the ledger
     form("event %(number)s does not continue the event before it"),
