@@ -22,7 +22,7 @@ demo: $(VENV)/.runtime ## from nothing to an auditor's report, against a simulat
 	echo "judged, on purpose, so 4 (something is not known) is right here; 0 would mean that nothing is left to do."
 
 test: $(VENV)/.dev browser ## the tests, with coverage; ARGS= is handed to pytest
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy and the direction of imports
 	$(BIN)/ruff check .
