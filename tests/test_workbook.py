@@ -260,9 +260,9 @@ def test_a_workbook_is_written_where_asked_for(operator: Operator) -> None:
 @waiting
 def test_a_full_disk_leaves_no_half_workbook(operator: Operator) -> None:
     """A file that cannot grow ends with 1 and one message; neither a draft nor a scratch folder stays."""
-    inventory = operator.inventory([key(n) for n in range(300)])
-    made = operator.run("plan", inventory, "--simulate", "--format", "json", *FAST)
-    ended = operator.run("report", made.directory, "--format", "xlsx", "--output-dir", "out", largest=4096)
+    inventory = operator.inventory([key(n) for n in range(15_000)])
+    made = operator.run("check", inventory, "--format", "json")
+    ended = operator.run("report", made.directory, "--format", "xlsx", "--output-dir", "out", largest=400_000)
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert "cannot write" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -254,16 +254,18 @@ def test_keys_that_vanish_meanwhile_are_missing(operator: Operator) -> None:
 def test_a_key_that_is_on_already_when_asked_is_compliant(operator: Operator) -> None:
     """KMS.2901 to the first request of a key that somebody else switched on: compliant, after a look."""
     keys = KEYS[:10]
-    simulated = core(keys, lag=3)
+    simulated = core(keys, lag=0.1)
 
     async def somebody_else() -> None:
         async with reached(simulated) as caller:
             assert (await caller.ask(ENABLE, {"key_id": key_id(4)})).status_code == 200
 
     inventory = operator.inventory(keys)
-    asyncio.run(somebody_else())
-    with running(simulated) as url:
-        ended = operator.run("remediate", inventory, "--yes", "--endpoint", url, *FAST)
+    with running(simulated) as url, operator.at_terminal("remediate", inventory, "--endpoint", url, *FAST) as dialogue:
+        dialogue.until("Change 10 keys")
+        asyncio.run(somebody_else())
+        dialogue.type("y\n")
+        ended = dialogue.wait()
     (row,) = [row for row in rows(ended.directory) if row["key_id"] == key_id(4)]
     assert (row["outcome"], row["error_code"]) == ("compliant", "KMS.2901")
     assert (ended.exit_code, outcomes(ended.directory)) == (0, {"remediated": 9, "compliant": 1})
