@@ -421,7 +421,7 @@ def test_no_run_directory_and_no_signers_are_usage_errors(run: Path, tmp_path: P
 SUMMED = (*FILES, SUMS, f"{SUMS}.sig")
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.sampled_from(SUMMED), st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 def test_any_byte_changed_in_any_file_is_found(made: Path, name: str, where: float, other: int) -> None:
     """Whatever single byte of a signed run is another one: the run is not intact."""

@@ -478,7 +478,7 @@ def test_an_interrupted_run_is_undone_as_far_as_it_went(operator: Operator) -> N
 @waiting
 def test_a_storm_in_both_directions(operator: Operator, faults: str) -> None:
     """Lost requests, lost answers, answers that are none: what is known to be changed is off, by one request."""
-    keys = [*(key(n) for n in range(40)), *(key(n, **ON, rotation_interval="365") for n in range(40, 50))]
+    keys = [*(key(n) for n in range(16)), *(key(n, **ON, rotation_interval="365") for n in range(16, 20))]
     simulated = core(keys, faults=parse_faults(faults))
     pressure = ("--yes", "--endpoint", "URL", *PRESSURE)
     with running(simulated) as url:
@@ -486,14 +486,14 @@ def test_a_storm_in_both_directions(operator: Operator, faults: str) -> None:
         first = operator.run("remediate", operator.inventory(keys), *arguments, *TO_60, seconds=300)
         asked = len(simulated.log)
         ended = operator.run("rollback", first.directory, *arguments, seconds=300)
-    assert (first.exit_code, outcomes(first.directory)) == (0, {"remediated": 50}), first.stderr
+    assert (first.exit_code, outcomes(first.directory)) == (0, {"remediated": 20}), first.stderr
     assert ended.exit_code in {0, 4}, ended.stderr
     told = rows(ended.directory)
     back = since(simulated, asked)
     undone = {row["key_id"] for row in told if row["outcome"] == "rolled_back"}
     doubtful = {row["key_id"] for row in told if row["outcome"] == "unknown"}
     assert undone | doubtful == {one.key_id for one in keys}
-    assert len(undone) >= 40
+    assert len(undone) >= 14
     for one in keys:
         on, days = simulated.state(REGION, PROJECT, one.key_id) or (None, 0)
         if one.key_id in doubtful:
