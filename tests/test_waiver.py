@@ -338,7 +338,7 @@ def test_a_key_costs_the_same_however_many_waivers_there_are(size):
     held, verdict, compliant = Waivers(some, DAY), judge(Facts.of(GOOD | OFF), Policy()), Compliant()
     keys = [f"absent-{n}" for n in range(1000)]
     waive(verdict, held, HOME, key_id(0), "app/0")  # the first of a place tries the patterns
-    assert calls(lambda: [waive(verdict, held, HOME, key, "app/0") for key in keys]) <= 5 * len(keys) + 5
+    assert calls(lambda: [waive(verdict, held, HOME, key, "app/0") for key in keys]) <= 5 * len(keys) + 50
     assert calls(lambda: [waive(compliant, held, HOME, key, "app/0") for key in keys]) <= len(keys) + 5
     nothing = [waive(verdict, NO_WAIVERS, HOME, key_id(n), "app/0") for n in range(3)]
     assert nothing == [verdict] * 3

@@ -521,7 +521,7 @@ def test_a_rollback_survives_being_killed(operator: Operator) -> None:
             off = sum(served.applied for served in list(simulated.log))
             with operator.start(*apply) as started:
                 until(lambda off=off: sum(served.applied for served in list(simulated.log)) > off)
-                time.sleep(moments.uniform(0.0, 0.05))
+                time.sleep(moments.uniform(0.1, 0.4))
                 assert started.process.poll() is None
                 started.signal(signal.SIGKILL).wait()
             seen = -1
