@@ -740,7 +740,7 @@ def test_what_accompanies_the_records_has_its_sections(tmp_path: Path) -> None:
         "vendor &lt;appliance&gt;", "SEC-7", "30 days are left", "1 waiver",
         "The records are all keys of their places.", "+7.0", "Seven more key versions a year.",
         "supports evidence for", "A.8.24",
-        "Since then one key was fixed.", "non compliant", "no longer there",
+        "Since then one key was fixed.", "non-compliant", "no longer there",
     ):  # fmt: skip
         assert text in page, text
     assert "certified" not in page.lower()

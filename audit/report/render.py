@@ -31,7 +31,8 @@ from markupsafe import Markup
 
 from audit.cells import guard
 from audit.errors import TemplateFault
-from audit.report import embedded, workbook
+from audit.outcome import Outcome
+from audit.report import embedded, words, workbook
 from audit.report.document import pieces
 from audit.report.language import Language
 from audit.report.shapes import Entry, View
@@ -149,7 +150,13 @@ def _environment(templates: Path | None, say: Language) -> ImmutableSandboxedEnv
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_callables(say.gettext, say.ngettext, newstyle=True)  # type: ignore[attr-defined]  # i18n
     environment.filters.update(
-        record=record, records=_records, sha256=_sha256, css=_css, number=say.number, recorded=say.recorded
+        record=record,
+        records=_records,
+        sha256=_sha256,
+        css=_css,
+        number=say.number,
+        recorded=say.recorded,
+        outcome=lambda value: words.label(Outcome(value), say) if value else "",
     )
     return environment
 
