@@ -7,7 +7,7 @@ What is heavy is imported by the command that needs it, so that ``--help`` answe
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -17,6 +17,8 @@ from audit.errors import Interrupted, Stop, no_terminal
 if TYPE_CHECKING:
     from audit.run import Run
     from audit.terminal import Terminal
+
+_AGAIN = "to go on, give the same command again"
 
 
 @click.group(cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -43,7 +45,7 @@ def check(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options by n
     INVENTORY is a CSV, - for standard input. Without --live nothing is asked of KMS.
     """
     live = given["live"] or given["simulate"]
-    launch.new("check", inventory, given, live=live, only_plan=True)
+    _work(given, launch.new("check", inventory, given, live=live, only_plan=True))
 
 
 @cli.command()
@@ -59,7 +61,7 @@ def plan(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options by na
 
     The plan has a digest, by which `apply --approve` knows it again. INVENTORY is a CSV, - for standard input.
     """
-    launch.new("plan", inventory, given, live=True, only_plan=True)
+    _work(given, launch.new("plan", inventory, given, live=True, only_plan=True))
 
 
 @cli.command()
@@ -77,9 +79,8 @@ def remediate(inventory: str, **given: Any) -> None:  # noqa: ANN401  # options 
 
     INVENTORY is a CSV, - for standard input.
     """
-    if not (given["yes"] or given["dry_run"] or (sys.stdin and sys.stdin.isatty())):
-        raise no_terminal()
-    launch.new("remediate", inventory, given, live=True, only_plan=given["dry_run"])
+    _check_terminal(given)
+    _work(given, launch.new("remediate", inventory, given, live=True, only_plan=given["dry_run"]))
 
 
 @cli.command()
@@ -95,28 +96,15 @@ def apply(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by na
 
     Approve, apply and resume are this one command. Region, project, policy and interval are those of the run.
     """
-    from audit.order import Order  # noqa: PLC0415  # heavy
     from audit.rundir import existing  # noqa: PLC0415  # heavy
 
-    def work(screen: "Terminal") -> "Run":
-        click.echo(existing(run_dir))
-        order = Order(
-            command="apply",
-            formats=given["formats"],
-            arguments=launch.shown(given),
-            only_plan=False,
-            yes=given["yes"],
-            approve=given["approve"],
-            max_changes=given["max_changes"],
-            max_failures=given["max_failures"],
-            sign_key=given["sign_key"],
-            max_new_versions=given["max_new_versions"],
-            version_price=launch.price_of(given),
-            lang=given["lang"],
-        )
-        return launch.run_of(order, given, screen, max_interval=365, interval=None)
+    job = launch.resume(run_dir, given)
 
-    launch.finish(given, work, lambda run: run.resume(run_dir), told=True)
+    def build(screen: "Terminal") -> "Run":
+        click.echo(existing(run_dir))
+        return job.build(screen)
+
+    _work(given, job._replace(build=build), told=True)
 
 
 @cli.command()
@@ -134,9 +122,8 @@ def rollback(run_dir: Path, **given: Any) -> None:  # noqa: ANN401  # options by
     Plan, ask, change back, read back, report, in a run directory of its own. Only what RUN_DIR is known to have
     changed, and only keys that are still as it left them; intervals that it changed are restored.
     """
-    if not (given["yes"] or given["dry_run"] or (sys.stdin and sys.stdin.isatty())):
-        raise no_terminal()
-    launch.undo(run_dir, given)
+    _check_terminal(given)
+    _work(given, launch.undo(run_dir, given))
 
 
 @cli.command()
@@ -167,7 +154,7 @@ def report(run_dirs: tuple[Path, ...], **given: Any) -> None:  # noqa: ANN401  #
         where, formats, templates, lang = (given[name] for name in ("output_dir", "formats", "templates", "lang"))
         directory = rerender(run_dirs, where, formats, templates, screen, lang, price=price, compare=given["compare"])
     except Stop as stop:
-        launch.stopped(screen, stop)
+        _stopped(screen, stop)
     click.echo(directory)
 
 
@@ -194,7 +181,7 @@ def verify(run_dir: Path, allowed_signers: Path | None, signer: str, **given: An
     try:
         standing = verify(run_dir, allowed_signers, signer, screen.checked)
     except Stop as stop:
-        launch.stopped(screen, stop)
+        _stopped(screen, stop)
     click.echo(standing)
     sys.exit(0 if standing is Standing.INTACT else 1)
 
@@ -237,6 +224,44 @@ def simulator(**given: Any) -> None:  # noqa: ANN401  # options by name
     serve_forever(environ=os.environ, **given)
 
 
+def _check_terminal(given: dict[str, Any]) -> None:
+    """Raise UsageFault where somebody would have to be asked and nobody is there."""
+    if not (given["yes"] or given["dry_run"] or (sys.stdin and sys.stdin.isatty())):
+        raise no_terminal()
+
+
+def _work(given: dict[str, Any], job: launch.Job, *, told: bool = False) -> NoReturn:
+    """Build a run, begin it, print its directory, and end the process. ``told``: the directory is printed already."""
+    screen = launch.screen_of(given)
+    run: Run | None = None
+    try:
+        run = job.build(screen)
+        finished = job.begin(run)
+    except Stop as stop:
+        if run and run.directory and not told:
+            click.echo(run.directory)
+        _stopped(screen, stop)
+    except Exception as error:  # unforeseen, with a run that can still be ended
+        if run is None or run.directory is None:
+            raise
+        from audit.rundir import note_crash  # noqa: PLC0415  # rarely needed
+
+        finished = run.finish(note_crash(run.directory, error, screen.scrub))
+    if not told:
+        click.echo(finished.directory)
+    if finished.message:
+        screen.error(finished.message, finished.next_step)
+    elif finished.next_step and not given["quiet"]:
+        screen.line("info", finished.next_step)
+    sys.exit(finished.exit_code)
+
+
+def _stopped(screen: "Terminal", stop: Stop) -> NoReturn:
+    """End the process where no run took place."""
+    screen.error(str(stop), stop.next_step or (_AGAIN if isinstance(stop, Interrupted) else ""))
+    sys.exit(stop.exit_code)
+
+
 def main() -> None:
     """The console script. Ends the process; no traceback reaches the operator."""
     try:
@@ -251,7 +276,7 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _complain("interrupted", launch.AGAIN)
+        _complain("interrupted", _AGAIN)
         code = Interrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

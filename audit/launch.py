@@ -1,63 +1,87 @@
-"""From options to a run, and from its end to an exit code: what the commands that work on a run have in common.
+"""From options to a run: what the commands that work on a run have in common.
 
 What is heavy is imported where it is needed, so that ``--help`` answers at once.
 """
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
-from audit.errors import Interrupted, Stop, UsageFault
+from audit.errors import UsageFault
 
 if TYPE_CHECKING:
-    from audit.order import Finished
+    from audit.order import Finished, Order
     from audit.run import Run
     from audit.terminal import Terminal
     from audit.versions import Price
     from audit.waiver import Waivers
 
-AGAIN = "to go on, give the same command again"
-"""What is said to an operator whose interrupt left nothing behind."""
+
+class Job(NamedTuple):
+    """What a command has to do: ``build`` the parts of a run, then ``begin`` it. Both raise Stop."""
+
+    build: "Callable[[Terminal], Run]"
+    begin: "Callable[[Run], Finished]"
 
 
-def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only_plan: bool) -> None:
-    """Begin a run of a command on an inventory, and end the process with its exit code."""
+def new(command: str, inventory: str, given: dict[str, Any], *, live: bool, only_plan: bool) -> Job:
+    """A new run on an inventory. Raises UsageFault."""
     from audit.inventory import Defaults  # noqa: PLC0415  # heavy
-    from audit.order import Order  # noqa: PLC0415  # heavy
 
     if given["require_complete"] and not live:
         raise UsageFault(
             "--require-complete needs KMS to compare with: offline nobody knows which keys there are", "add --live"
         )
 
-    def work(screen: "Terminal") -> "Run":
-        waivers = _waivers(given["waivers"], inventory, screen)
-        order = Order(
-            command=command,
-            formats=given["formats"],
-            arguments=shown(given),
-            live=live,
-            only_plan=only_plan,
-            yes=given.get("yes", False),
-            max_changes=given.get("max_changes"),
-            max_failures=given.get("max_failures", 10),
-            waivers=waivers,
-            sign_key=given["sign_key"],
-            require_complete=given["require_complete"],
-            max_new_versions=given.get("max_new_versions"),
-            version_price=price_of(given),
-            lang=given["lang"],
-        )
+    def build(screen: "Terminal") -> "Run":
+        waivers, whole = _waivers(given["waivers"], inventory, screen), given["require_complete"]
+        order = _order(command, given, live=live, only_plan=only_plan, waivers=waivers, require_complete=whole)
         return run_of(order, given, screen, max_interval=given["max_interval"], interval=given.get("interval"))
 
     def begin(run: "Run") -> "Finished":
         return run.new(inventory, Defaults(given["account"], given["region"], given["project_id"]), given["output_dir"])
 
-    finish(given, work, begin, told=False)
+    return Job(build, begin)
+
+
+def resume(run_dir: Path, given: dict[str, Any]) -> Job:
+    """An existing run, taken up again."""
+
+    def build(screen: "Terminal") -> "Run":
+        order = _order("apply", given, only_plan=False, approve=given["approve"])
+        return run_of(order, given, screen, max_interval=365, interval=None)
+
+    return Job(build, lambda run: run.resume(run_dir))
+
+
+def undo(run_dir: Path, given: dict[str, Any]) -> Job:
+    """A new run that undoes another one."""
+
+    def build(screen: "Terminal") -> "Run":
+        order = _order("rollback", given, only_plan=given["dry_run"])
+        return run_of(order, given, screen, max_interval=365, interval=None)
+
+    return Job(build, lambda run: run.undo(run_dir, given["output_dir"]))
+
+
+def _order(command: str, given: dict[str, Any], **more: Any) -> "Order":  # noqa: ANN401  # fields of the order by name
+    """What was asked for; ``check`` has no guards and never asks. Raises UsageFault."""
+    from audit.order import Order  # noqa: PLC0415  # heavy
+
+    return Order(
+        command=command,
+        formats=given["formats"],
+        arguments=shown(given),
+        yes=given.get("yes", False),
+        max_changes=given.get("max_changes"),
+        max_failures=given.get("max_failures", 10),
+        sign_key=given["sign_key"],
+        max_new_versions=given.get("max_new_versions"),
+        version_price=price_of(given),
+        lang=given["lang"],
+        **more,
+    )
 
 
 def _waivers(source: str | None, inventory: str, screen: "Terminal") -> "Waivers":
@@ -75,29 +99,6 @@ def _waivers(source: str | None, inventory: str, screen: "Terminal") -> "Waivers
     return read_waivers(source, stamp()[:10], clean=screen.scrub.secrets, warn=screen.warn)
 
 
-def undo(run_dir: Path, given: dict[str, Any]) -> None:
-    """Begin a run that undoes another one, and end the process with its exit code."""
-    from audit.order import Order  # noqa: PLC0415  # heavy
-
-    def work(screen: "Terminal") -> "Run":
-        order = Order(
-            command="rollback",
-            formats=given["formats"],
-            arguments=shown(given),
-            only_plan=given["dry_run"],
-            yes=given["yes"],
-            max_changes=given["max_changes"],
-            max_failures=given["max_failures"],
-            sign_key=given["sign_key"],
-            max_new_versions=given["max_new_versions"],
-            version_price=price_of(given),
-            lang=given["lang"],
-        )
-        return run_of(order, given, screen, max_interval=365, interval=None)
-
-    finish(given, work, lambda run: run.undo(run_dir, given["output_dir"]), told=False)
-
-
 def price_of(given: dict[str, Any]) -> "Price | None":
     """The price of a key version, where one is given. Raises UsageFault."""
     from audit.versions import Price  # noqa: PLC0415  # rarely needed
@@ -105,7 +106,9 @@ def price_of(given: dict[str, Any]) -> "Price | None":
     return None if given["version_price"] is None else Price.of(given["version_price"])
 
 
-def run_of(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interval: int, interval: int | None) -> "Run":  # noqa: ANN401
+def run_of(
+    order: "Order", given: dict[str, Any], screen: "Terminal", *, max_interval: int, interval: int | None
+) -> "Run":
     """The parts of a run, from the options as given. Raises UsageFault, ReportFault."""
     from audit.cloud import Target  # noqa: PLC0415  # heavy
     from audit.kms.credentials import DOMAIN_ID  # noqa: PLC0415  # heavy
@@ -132,40 +135,6 @@ def run_of(order: Any, given: dict[str, Any], screen: "Terminal", *, max_interva
     limits = Limits(rate, given["concurrency"] or max(4, int(rate / 5)), given["timeout"], given["max_attempts"])
     target = Target(limits, endpoint, given["simulate"], {} if given["simulate"] else os.environ)
     return Run(order, target, policy, screen, screen.scrub)
-
-
-def finish(
-    given: dict[str, Any], work: "Callable[[Terminal], Run]", begin: "Callable[[Run], Finished]", *, told: bool
-) -> None:
-    """Build a run, begin it, print its directory, and end the process. ``told``: the directory is printed already."""
-    screen = screen_of(given)
-    run: Run | None = None
-    try:
-        run = work(screen)
-        finished = begin(run)
-    except Stop as stop:
-        if run and run.directory and not told:
-            click.echo(run.directory)
-        stopped(screen, stop)
-    except Exception as error:  # the one place where anything unforeseen may arrive
-        if run is None or run.directory is None:
-            raise
-        from audit.rundir import note_crash  # noqa: PLC0415  # rarely needed
-
-        finished = run.finish(note_crash(run.directory, error, screen.scrub))
-    if not told:
-        click.echo(finished.directory)
-    if finished.message:
-        screen.error(finished.message, finished.next_step)
-    elif finished.next_step and not given["quiet"]:
-        screen.line("info", finished.next_step)
-    sys.exit(finished.exit_code)
-
-
-def stopped(screen: "Terminal", stop: Stop) -> NoReturn:
-    """End the process where no run took place."""
-    screen.error(str(stop), stop.next_step or (AGAIN if isinstance(stop, Interrupted) else ""))
-    sys.exit(stop.exit_code)
 
 
 def screen_of(given: dict[str, Any]) -> "Terminal":

@@ -205,7 +205,11 @@ SCREEN = _together(
         help="What a key version costs a month, to reckon the cost of rotation: '0.72 USD', 5.",
     ),
     option(
-        "--lang", type=click.Choice(list(LANGUAGES)), default="en", show_default=True, help="Language of report.html."
+        "--lang",
+        type=click.Choice(list(LANGUAGES)),
+        default="en",
+        show_default=True,
+        help="Language of html and xlsx.",
     ),
     option("--verbose", "-v", is_flag=True, help="One line per request."),
     QUIET,

@@ -57,7 +57,8 @@ class Order:
     ``yes``: do not ask. ``approve``: the digest that was reviewed, or its beginning. ``max_failures``: refused steps in
     a row after which no new one is begun. ``waivers``: of a new run; an existing one has its own. ``sign_key``: the SSH
     key that signs the sums. ``require_complete``: it is a fault where the inventory lacks keys. ``max_new_versions``: a
-    year, that a plan may add. ``version_price``: of one a month. ``lang``: the language of report.html.
+    year, that a plan may add. ``version_price``: of one a month. ``lang``: the language of report.html and
+    report.xlsx.
     """
 
     command: str

@@ -30,8 +30,8 @@ def rerender(
 ) -> Path:
     """The new directory. Never writes into a run directory, and works on a read-only one.
 
-    ``lang``: the language of report.html. ``price``: of a key version. ``compare``: an earlier run to compare with,
-    which is only read as well.
+    ``lang``: the language of report.html and report.xlsx. ``price``: of a key version. ``compare``: an earlier run to
+    compare with, which is only read as well.
 
     Raises RunDirFault, LockHeld, LedgerFault, TemplateFault, UsageFault (simulated and real runs) and ReportFault.
     """

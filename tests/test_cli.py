@@ -12,9 +12,9 @@ import click
 import pytest
 
 from audit import __version__
-from audit.cli import cli
+from audit.cli import _work, cli
 from audit.inventory import Defaults
-from audit.launch import finish, run_of
+from audit.launch import Job, run_of
 from audit.order import Order
 from audit.rules import table
 from audit.simulator import FAULT_KINDS
@@ -330,7 +330,7 @@ def test_an_unforeseen_error_is_kept_for_us_and_spared_the_operator(
         "verbose": False, "quiet": False, "log_format": "text",
     }  # fmt: skip
 
-    def work(screen: object) -> object:
+    def build(screen: object) -> object:
         order = Order(command="check", formats=frozenset({"csv"}), live=False)
         return run_of(order, given, screen, max_interval=365, interval=None)
 
@@ -339,7 +339,7 @@ def test_an_unforeseen_error_is_kept_for_us_and_spared_the_operator(
         raise ZeroDivisionError(f"nobody thought of this: {SECRET_KEY}")
 
     with pytest.raises(SystemExit) as ended:
-        finish(given, work, begin, told=False)
+        _work(given, Job(build, begin))
     told = capfd.readouterr()
     directory = Path(told.out.strip())
     crash = (directory / "crash.txt").read_text(encoding="utf-8")

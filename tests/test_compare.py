@@ -14,7 +14,7 @@ from audit.replay import Replay
 from audit.report import render, view
 from audit.report.compare import CHANGES, COLUMNS, change
 from audit.report.facets import Comparison
-from audit.report.lists import SHOWN
+from audit.report.lists import SHOWN, WHOLE
 from tests.command import FAST, Operator, begin, left_behind, one_message, results, snapshot, waiting
 from tests.simulated import key
 from tests.test_report import (
@@ -33,7 +33,7 @@ from tests.test_report import (
     planned,
 )
 
-GOOD, ASIDE = {"compliant", "remediated", "rolled_back"}, {"ineligible", "blocked", "waived", "left_alone"}
+GOOD, ASIDE = {"compliant", "remediated"}, {"ineligible", "blocked", "waived", "rolled_back", "left_alone"}
 OPEN = {"non_compliant", "planned", "refused", "missing"}
 DOUBT = {"rejected", "unknown", "unverified", "not_attempted"}
 NAMES = sorted({*Outcome, *GOOD, *ASIDE, *OPEN, *DOUBT})
@@ -188,12 +188,12 @@ def test_several_runs_are_compared_as_they_are_merged(tmp_path: Path) -> None:
 def test_a_long_list_is_shortened_and_the_file_is_whole(tmp_path: Path) -> None:
     """The page gets the first rows and a sentence; comparison.csv and the data get all."""
     before, after = two(tmp_path)
-    for number in range(SHOWN + 2):
+    for number in range(WHOLE + 2):
         after.end(Outcome.COMPLIANT, "", key_id(number))
     found = compared(tmp_path, before, after)
-    assert (len(found.found.changes.rows), found.found.changes.total) == (SHOWN, SHOWN + 2)
-    assert found.found.changes.more == f"2 more of {SHOWN + 2} stand in comparison.csv."
-    assert len(found.csv("comparison.csv")) == len(found.json["comparison"]["changes"]) == SHOWN + 2
+    assert (len(found.found.changes.rows), found.found.changes.total) == (SHOWN, WHOLE + 2)
+    assert found.found.changes.more == f"{WHOLE + 2 - SHOWN} more of {WHOLE + 2:,} stand in comparison.csv."
+    assert len(found.csv("comparison.csv")) == len(found.json["comparison"]["changes"]) == WHOLE + 2
 
 
 def test_what_makes_a_comparison_doubtful_is_said(tmp_path: Path) -> None:

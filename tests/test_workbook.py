@@ -174,6 +174,20 @@ def test_the_same_view_gives_the_same_bytes(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["first.xlsx", "second.xlsx"]
 
 
+def test_its_words_are_in_the_language_that_was_asked_for(operator: Operator) -> None:
+    """Names of sheets and the summary are translated; columns and rows are data, the same in every language."""
+    inventory = operator.inventory([key(n) for n in range(3)])
+    ours, theirs = (
+        operator.run("plan", inventory, "--simulate", "--format", "xlsx", "--lang", lang, *FAST).directory
+        for lang in ("zh", "en")
+    )
+    names = load_workbook(ours / "report.xlsx").sheetnames
+    assert len(names) == 4
+    assert not re.search("[A-Za-z]", "".join(names))
+    rows = [row | {"sequence": ""} for row in sheet(theirs, "Keys")]
+    assert [row | {"sequence": ""} for row in sheet(ours, names[1])] == rows
+
+
 def test_a_comparison_is_a_sheet(tmp_path: Path) -> None:
     """Its columns and rows are those of comparison.csv, and the summary has its sentence."""
     before, after = Story(tmp_path, "20261101T000000Z-00000a"), Story(tmp_path, "20261102T000000Z-00000b")

@@ -12,7 +12,7 @@ from audit.outcome import Outcome, Record
 from audit.replay import Replay
 from audit.report.facets import Change, Comparison, WaiverChange
 from audit.report.language import Language
-from audit.report.lists import SHOWN, Shown, Table
+from audit.report.lists import Shown, Table, room
 from audit.report.rows import Again, Owners, oldest_first
 
 COLUMNS: tuple[str, ...] = (
@@ -31,10 +31,12 @@ class Standing(StrEnum):
     DOUBT = "doubt"
 
 
-_STANDING: Mapping[str, Standing] = {
-    **dict.fromkeys(("compliant", "remediated", "rolled_back"), Standing.GOOD),
-    **dict.fromkeys(("ineligible", "blocked", "waived", "left_alone"), Standing.ASIDE),
-    **dict.fromkeys(("non_compliant", "planned", "refused", "missing"), Standing.OPEN),
+_STANDING: Mapping[Outcome, Standing] = {
+    **dict.fromkeys((Outcome.COMPLIANT, Outcome.REMEDIATED), Standing.GOOD),
+    **dict.fromkeys((Outcome.INELIGIBLE, Outcome.BLOCKED, Outcome.WAIVED), Standing.ASIDE),
+    **dict.fromkeys((Outcome.ROLLED_BACK, Outcome.LEFT_ALONE), Standing.ASIDE),  # neither was judged by the policy
+    **dict.fromkeys((Outcome.NON_COMPLIANT, Outcome.PLANNED, Outcome.REFUSED, Outcome.MISSING), Standing.OPEN),
+    **dict.fromkeys((Outcome.REJECTED, Outcome.UNKNOWN, Outcome.UNVERIFIED, Outcome.NOT_ATTEMPTED), Standing.DOUBT),
 }
 _BAD = frozenset({Standing.OPEN, Standing.DOUBT})
 CHANGES: tuple[str, ...] = ("new", "gone", "fixed", "regressed", "changed", "unchanged")
@@ -44,7 +46,7 @@ def change(before: str, after: str) -> str:
     """What became of a key, one of ``CHANGES``, from its two outcomes; empty where it is in one report only."""
     if not before or not after:
         return "new" if after else "gone"
-    was, now = (_STANDING.get(outcome, Standing.DOUBT) for outcome in (before, after))
+    was, now = (_STANDING[Outcome(outcome)] for outcome in (before, after))
     if before == after or was is now is Standing.GOOD:
         return "unchanged"
     if now is Standing.GOOD and was in _BAD:
@@ -61,7 +63,8 @@ def comparison(runs: Sequence[Replay], owners: Owners, baseline: Replay | None, 
         return None
     _check(runs, baseline)
     two, waivers = _Two(runs, owners, baseline), tuple(_waivers(runs, baseline))
-    kept, total = tuple(islice(two.changes(), SHOWN)), sum(two.counts.values()) - two.counts["unchanged"]
+    every = sum(two.counts.values())
+    kept, total = tuple(islice(two.changes(), room(every))), every - two.counts["unchanged"]
     more = ""
     if total > len(kept):
         left, of_all = say.number(total - len(kept)), say.number(total)

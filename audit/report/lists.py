@@ -24,10 +24,7 @@ def room(records: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Shown(Generic[T]):
-    """A list of which at most ``room`` rows are kept. ``total``: of ``all``; ``more``: a sentence on the others.
-
-    ``rows`` are in the language of the report, ``all`` is data and stays English.
-    """
+    """A list of which at most ``room`` rows are kept. ``total``: of ``all``; ``more``: a sentence on the others."""
 
     rows: tuple[T, ...]
     total: int

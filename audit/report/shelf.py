@@ -26,6 +26,8 @@ _SECTIONS: Mapping[Outcome, str] = {
     **dict.fromkeys((Outcome.INELIGIBLE, Outcome.BLOCKED, Outcome.WAIVED), "cannot"),
     Outcome.COMPLIANT: "compliant",
 }
+_BY_RULE = frozenset({Outcome.INELIGIBLE, Outcome.BLOCKED})
+"""Outcomes that their headline rule explains; a waived key is told apart by its waiver, whatever else matches."""
 _ORDER = dict.fromkeys((*words.ATTENTION, *(rule.id for rule in RULES), *Outcome))
 _PLACES: Mapping[str, int] = {str(name): place for place, name in enumerate(_ORDER)}
 """Groups of a section: by outcome, those of what cannot rotate by the headline rule."""
@@ -66,7 +68,8 @@ class Shelf:
                 if record.outcome is not Outcome.REJECTED:
                     self.places[n][record.account, record.region, record.project_id] = None
                 section = self._count(record, n, runs) if owners.counts(n, record) else "older"
-                group = _group(section, record.rules.partition(";")[0] if section == "cannot" else "", record.outcome)
+                rule = record.rules.partition(";")[0] if record.outcome in _BY_RULE and section == "cannot" else ""
+                group = _group(section, rule, record.outcome)
                 self.total += 1
                 self._sizes[group] += 1
                 if self._has_room(group):

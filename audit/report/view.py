@@ -40,8 +40,8 @@ def build(
     shelf = Shelf(runs, owners, say)
     counts, total = shelf.counts, sum(shelf.counts.values())
     told = tuple(_run(run, by, places, say) for run, by, places in zip(runs, shelf.by_run, shelf.places, strict=True))
-    unlisted, most = Again(lambda: _unlisted(runs, owners, ENGLISH)), room(shelf.total)
-    listed, others = tuple(islice(_unlisted(runs, owners, say), most)), sum(1 for _ in unlisted)
+    unlisted, most = Again(lambda: _unlisted(runs, owners, say)), room(shelf.total)
+    listed, others = tuple(islice(unlisted, most)), sum(1 for _ in unlisted)
     walks, whole = [_latest(run) for run in runs], population.completeness(runs, others, counts[Outcome.MISSING], say)
     simulated, broken = bool(runs[0].about.get("simulated")), sum(not run.intact for run in told)
     doubts = verdict.doubts(runs, walks, broken, whole, say)
@@ -130,7 +130,7 @@ def _run(run: Replay, counts: Mapping[Outcome, int], places: Collection[tuple[st
         input={**_NO_INPUT, **about["input"]},
         places=words.places([str(Place(*place)) for place in places], say),
         looked_at=words.looked_at(about, say),
-        policy=words.policy(about["policy"], say),
+        policy=words.policy(about, say),
         domain=words.domain(about["policy"], say),
         remarks=words.remarks(about, counts, say),
         processes=tuple(words.process(body, say) for body in course.started),

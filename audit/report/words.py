@@ -67,8 +67,11 @@ def rotation(switch: str, interval: str, say: Language) -> str:
     return say("%(state)s, every %(days)s days", state=state, days=interval)
 
 
-def policy(stated: Mapping[str, Any], say: Language) -> str:
+def policy(about: Mapping[str, Any], say: Language) -> str:
     """What was asked of a key."""
+    stated, undoes = about["policy"], about.get("undoes")
+    if undoes:
+        return say("Rotation is brought back to what it was before run %(run)s.", run=undoes["id"])
     longest, days = stated.get("max_interval") or 365, stated.get("interval")
     if days:
         return say(

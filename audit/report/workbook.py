@@ -169,7 +169,7 @@ def _run(run: Run, say: Language) -> Iterator[_Line]:
     yield say("Policy"), run.policy
     yield say("Inventory"), run.input["name"], run.input["sha256"]
     yield say("First and last event"), run.started, run.ended
-    yield say("Ended early"), run.ended_early
+    yield say("Ended early"), say.recorded(run.ended_early)
     yield say("Exit code"), run.exit_code
     yield say("Digest of the plan"), run.digest
     yield say("SHA-256 of the last event"), run.head

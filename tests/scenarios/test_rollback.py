@@ -123,6 +123,14 @@ def test_there_and_back_and_there_again(operator: Operator) -> None:
     assert counted(since(simulated, asked)) == {LIST: 2, ENABLE: 5}
     assert outcomes(again) == outcomes(first)
     assert snapshot(first) == untouched
+    others = len(rows(first)) - 5
+    for now, before, told in (
+        (ended.directory, first, {"changed": 5, "gone": others}),  # switched off again: neither fixed nor as it was
+        (again, ended.directory, {"changed": 5, "new": others}),
+        (again, first, {"unchanged": 5 + others}),
+    ):
+        compared = operator.run("report", now, "--compare", before, "--format", "json")
+        assert {kind: n for kind, n in results(compared.directory)["comparison"]["counts"].items() if n} == told
     assert not fault(ended.directory)
 
 

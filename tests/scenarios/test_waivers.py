@@ -89,6 +89,10 @@ def test_offline_a_waiver_stands_in_the_report(operator: Operator) -> None:
     }
     assert not (ended.directory / "failed.csv").exists()
     assert "2 waived" in results(ended.directory)["detail"]
+    page = (ended.directory / "report.html").read_text("utf-8")
+    aside = page[page.index('<section id="cannot"') : page.index('<section id="checking"')]
+    assert "an unexpired waiver covers it" in aside
+    assert "has rotation off" not in aside  # under a rule it would be taken for a key that cannot rotate
 
 
 @waiting
